@@ -1,0 +1,209 @@
+//! Facts that happened: the only way state reaches a screen.
+
+use crate::{
+    InstanceId, Millis, ServerId,
+    state::{HealthReport, LastExit},
+};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// A fact with its place in the log.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Event {
+    /// Place in the log of this home: grows by one, over restarts of the engine too.
+    pub seq: u64,
+    /// When.
+    pub at: Millis,
+    /// Which server, if it is about one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub server: Option<ServerId>,
+    /// Which instance, if it is about one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub instance: Option<u32>,
+    /// Joins what one operation caused.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub correlation: Option<String>,
+    /// What happened.
+    #[serde(flatten)]
+    pub what: EventKind,
+}
+
+/// What happened.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(tag = "kind")]
+pub enum EventKind {
+    /// A server was declared, or declared anew.
+    #[serde(rename = "server:registered")]
+    Registered,
+    /// A server is no longer declared.
+    #[serde(rename = "server:removed")]
+    Removed,
+    /// An instance is about to be spawned.
+    #[serde(rename = "server:starting")]
+    Starting,
+    /// An instance was spawned.
+    #[serde(rename = "server:started")]
+    Started {
+        /// Its first process.
+        pid: Option<u32>,
+    },
+    /// An instance is stopped: asked for, or finished by itself with success. Once per end.
+    #[serde(rename = "server:stopped")]
+    Stopped {
+        /// Why.
+        reason: String,
+        /// How the process ended, if there was one.
+        exit: Option<LastExit>,
+    },
+    /// An instance exited and is due again.
+    #[serde(rename = "server:restarting")]
+    Restarting {
+        /// Number of this try, from 1.
+        attempt: u32,
+        /// Wait before it, in milliseconds.
+        delay: u64,
+        /// When it is due.
+        next_try: Millis,
+        /// How the process ended.
+        exit: Option<LastExit>,
+    },
+    /// An instance is healthy (or, without a check, has stayed up for `reset_after`) after automatic restarts.
+    #[serde(rename = "server:recovered")]
+    Recovered {
+        /// Restarts that it took.
+        attempts: u32,
+    },
+    /// An instance gave up.
+    #[serde(rename = "server:failed")]
+    Failed {
+        /// Automatic restarts used.
+        restarts: u32,
+        /// Why.
+        error: String,
+        /// How the process ended, if there was one.
+        exit: Option<LastExit>,
+    },
+    /// Something went wrong with an instance that did not end it.
+    #[serde(rename = "server:error")]
+    Error {
+        /// What.
+        error: String,
+    },
+    /// Health of an instance changed.
+    #[serde(rename = "server:health")]
+    Health {
+        /// The new health.
+        health: HealthReport,
+    },
+    /// An instance became unhealthy.
+    #[serde(rename = "server:unhealthy")]
+    Unhealthy {
+        /// Why.
+        error: String,
+    },
+    /// The tools of a server differ from those it had.
+    #[serde(rename = "server:tools")]
+    Tools {
+        /// How many it lists now.
+        count: u32,
+        /// What differs, each as a sentence.
+        findings: Vec<String>,
+    },
+    /// A server was scaled.
+    #[serde(rename = "server:scaled")]
+    Scaled {
+        /// Instances wanted before.
+        from: u32,
+        /// Instances wanted now.
+        to: u32,
+    },
+    /// A ceiling was crossed; a restart follows.
+    #[serde(rename = "server:ceiling")]
+    Ceiling {
+        /// What was seen and what is allowed.
+        reason: String,
+    },
+    /// An operator did something.
+    #[serde(rename = "action")]
+    Action {
+        /// Who.
+        actor: String,
+        /// The command.
+        command: String,
+        /// What came of it.
+        outcome: String,
+        /// Whether it reached its end.
+        ok: bool,
+    },
+    /// `fleet.toml` was read and applied.
+    #[serde(rename = "config:applied")]
+    ConfigApplied {
+        /// Number of the revision.
+        revision: u64,
+        /// What changed, each as a sentence.
+        changes: Vec<String>,
+    },
+    /// `fleet.toml` is broken; the last good one stays in force.
+    #[serde(rename = "config:rejected")]
+    ConfigRejected {
+        /// What is wrong.
+        findings: Vec<crate::command::ConfigFinding>,
+    },
+    /// An agent was registered, changed or removed.
+    #[serde(rename = "agent:changed")]
+    AgentChanged {
+        /// Which.
+        agent: String,
+        /// `deployed`, `updated` or `removed`.
+        change: String,
+    },
+    /// The engine is up.
+    #[serde(rename = "engine:started")]
+    EngineStarted {
+        /// Boot id.
+        boot: String,
+    },
+    /// The engine stops.
+    #[serde(rename = "manager:shutdown")]
+    EngineStopped,
+}
+
+impl EventKind {
+    /// The word of the event, as it stands in `kind`.
+    #[must_use]
+    pub fn word(&self) -> &'static str {
+        match self {
+            Self::Registered => "server:registered",
+            Self::Removed => "server:removed",
+            Self::Starting => "server:starting",
+            Self::Started { .. } => "server:started",
+            Self::Stopped { .. } => "server:stopped",
+            Self::Restarting { .. } => "server:restarting",
+            Self::Recovered { .. } => "server:recovered",
+            Self::Failed { .. } => "server:failed",
+            Self::Error { .. } => "server:error",
+            Self::Health { .. } => "server:health",
+            Self::Unhealthy { .. } => "server:unhealthy",
+            Self::Tools { .. } => "server:tools",
+            Self::Scaled { .. } => "server:scaled",
+            Self::Ceiling { .. } => "server:ceiling",
+            Self::Action { .. } => "action",
+            Self::ConfigApplied { .. } => "config:applied",
+            Self::ConfigRejected { .. } => "config:rejected",
+            Self::AgentChanged { .. } => "agent:changed",
+            Self::EngineStarted { .. } => "engine:started",
+            Self::EngineStopped => "manager:shutdown",
+        }
+    }
+}
+
+/// An event that has no place yet: what a component hands to the log.
+#[derive(Clone, Debug, PartialEq)]
+pub struct NewEvent {
+    /// Which instance (index 0 = the whole server), if it is about one.
+    pub about: Option<InstanceId>,
+    /// Joins what one operation caused.
+    pub correlation: Option<String>,
+    /// What happened.
+    pub what: EventKind,
+}
