@@ -1,1 +1,35 @@
-//! (in the making)
+//! Live metrics: what the process trees of the instances use, kept for half an hour.
+//!
+//! **Owns** the [`Ring`]: one shared column of times and one `f32` column per series (a [`SeriesKey`]: metric × instance),
+//! and the [`Sampler`], which turns two readings of the process table into CPU shares and totals per tree.
+//!
+//! **Loop**: none of its own. The engine ticks: it asks the sampler, adds restarts and health, and hands the whole tick to
+//! [`Live::record`], which gives back the bytes of the tick for the screens. Readers call [`Live::query`] whenever they
+//! like. One writer, many readers, a lock that is held for the length of one copy and never across an await.
+//!
+//! **Bounds**: a series costs 4 bytes per slot (900 slots by default, 3.6 KB); the number of series is bounded too. A series
+//! is dropped once its whole column is a gap, that is, one span after its instance was last seen; when the bound is
+//! reached, the one that has been gone longest makes room; when all are live, new ones are refused and counted.
+//!
+//! **Numbers**: a series gets a number when it first appears, and the number is never given to another one in this boot.
+//!
+//! A gap is a gap: a missing sample is neither zero nor the value before it, in columns, sums, wider steps and frames
+//! alike. Time goes forward only: when the clock is set back, points that claim to be later than the newest tick are
+//! discarded.
+//!
+//! [`page`] reads one Prometheus page for display. It is not kept.
+//!
+//! **Never**: reads a clock, spawns, opens a socket, or touches a disk.
+
+#![warn(missing_docs)]
+
+mod live;
+mod page;
+mod process;
+mod query;
+mod ring;
+
+pub use live::{Live, Recorded};
+pub use page::{MAX_PAGE_BYTES, MAX_PAGE_SAMPLES, PageError, page};
+pub use process::{Sampler, Totals, TreeSample, totals};
+pub use ring::{Options, Pushed, Ring, SeriesKey};
