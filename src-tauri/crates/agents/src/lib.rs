@@ -1,1 +1,22 @@
-//! (in the making)
+//! The agent registry: what can be discovered, and what it offers.
+//!
+//! **Owns** the [`Registry`], a sorted map of agents in memory. **Loop, queues**: none. Every operation that changes
+//! something returns the [`Change`]s it made; the caller (the engine, which holds the one registry) writes them to the store and
+//! tells the screens. An operation that changes nothing returns nothing, so that nothing is written or told.
+//!
+//! Each declared server is registered as an agent ([`agent_of_server`]) under its own name: what it can do is the capability
+//! `mcp_server` and, once listed, each of its tools.
+//!
+//! Whether an agent is enabled is the operator's word: deploying it anew never changes it.
+//!
+//! **Never**: calls an agent, reads a clock, or touches a disk.
+
+#![warn(missing_docs)]
+
+mod registry;
+mod server;
+mod validate;
+
+pub use registry::{AgentUpdate, Batch, Change, Error, MAX_AGENTS, Registry};
+pub use server::agent_of_server;
+pub use validate::problems;
