@@ -1,0 +1,202 @@
+//! Opening and closing the listener.
+
+use crate::{Fleet, UiSource, api, door::Door};
+use flotilla_contract::frame::Listener;
+use std::{
+    future::IntoFuture,
+    io,
+    net::{IpAddr, Ipv4Addr, SocketAddr},
+    time::Duration,
+};
+use tokio::{net::TcpListener, task::JoinHandle};
+use tokio_util::sync::CancellationToken;
+use tracing::{info, warn};
+
+/// The port of the panel unless another one is set, or remembered.
+pub const DEFAULT_PORT: u16 = 3000;
+
+/// What this listener is called in [`Listener::serves`].
+const PANEL: &str = "panel";
+
+/// How long requests under way may take to end after a shutdown was asked for.
+const DRAIN: Duration = Duration::from_secs(3);
+
+/// How the panel is served.
+#[derive(Clone, Debug)]
+pub struct ServeOptions {
+    /// Port that the operator set: taken means an error, 0 means any free one. `None`: the port remembered from an
+    /// earlier start, then [`DEFAULT_PORT`], then a free one, which is remembered.
+    pub port: Option<u16>,
+    /// Address to listen on (default 127.0.0.1). Elsewhere than on loopback the token crosses the network as it is.
+    pub host: IpAddr,
+    /// Where the panel's files come from (default: compiled in).
+    pub ui: UiSource,
+}
+
+impl Default for ServeOptions {
+    fn default() -> Self {
+        Self {
+            port: None,
+            host: Ipv4Addr::LOCALHOST.into(),
+            ui: UiSource::Embedded,
+        }
+    }
+}
+
+/// Why the panel is not served.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The port that the operator set is held by somebody else.
+    #[error(
+        "failed to listen on {address}: the port is taken; choose another one, or end the program that holds it"
+    )]
+    PortTaken {
+        /// The address asked for.
+        address: SocketAddr,
+    },
+    /// The address cannot be listened on.
+    #[error("failed to listen on {address}: {error}")]
+    Bind {
+        /// The address asked for.
+        address: SocketAddr,
+        /// Why.
+        error: io::Error,
+    },
+    /// The engine could not write down where it is reached.
+    #[error("failed to announce the panel's address: {0}")]
+    Announce(io::Error),
+    /// The system gives no random numbers.
+    #[error("failed to draw a random key: {0}")]
+    Entropy(#[from] getrandom::Error),
+}
+
+/// A listener that is open.
+pub struct Serving {
+    addr: SocketAddr,
+    door: Door,
+    task: JoinHandle<()>,
+}
+
+impl Serving {
+    /// The address it listens on.
+    #[must_use]
+    pub fn addr(&self) -> SocketAddr {
+        self.addr
+    }
+
+    /// Base address for a browser on this machine, without a final slash.
+    #[must_use]
+    pub fn url(&self) -> String {
+        format!("http://{}", reachable(self.addr))
+    }
+
+    /// An address that lets one browser in, once, within five minutes.
+    ///
+    /// # Errors
+    /// When the system gives no random numbers.
+    pub fn one_time_url(&self) -> Result<String, Error> {
+        Ok(format!("{}/?t={}", self.url(), self.door.new_key()?))
+    }
+
+    /// Waits until it is closed: after the shutdown token, at most three seconds for requests under way.
+    pub async fn closed(self) {
+        if let Err(error) = self.task.await {
+            warn!(%error, "the panel's listener ended badly");
+        }
+    }
+}
+
+/// Opens the panel's listener for `fleet` and announces it; it is closed when `shutdown` is cancelled.
+///
+/// # Errors
+/// When the address cannot be listened on or be announced.
+pub async fn serve<F: Fleet>(
+    fleet: F,
+    options: ServeOptions,
+    shutdown: CancellationToken,
+) -> Result<Serving, Error> {
+    let (listener, note) = open(&fleet, &options).await?;
+    let addr = listener.local_addr().map_err(|error| Error::Bind {
+        address: (options.host, 0).into(),
+        error,
+    })?;
+    if !addr.ip().is_loopback() {
+        warn!(%addr, "the panel is reachable from other machines, and its token crosses the network unencrypted");
+    }
+    let door = Door::new(addr, &fleet.token());
+    let router = api::router(fleet.clone(), door.clone(), options.ui, shutdown.clone());
+    let announced = Listener {
+        serves: PANEL.into(),
+        address: reachable(addr).to_string(),
+        note,
+    };
+    fleet
+        .announce(vec![announced])
+        .await
+        .map_err(Error::Announce)?;
+    info!(%addr, "the panel is served");
+    let service = router.into_make_service_with_connect_info::<SocketAddr>();
+    let serving =
+        axum::serve(listener, service).with_graceful_shutdown(shutdown.clone().cancelled_owned());
+    let task = tokio::spawn(async move {
+        tokio::select! {
+            ended = serving.into_future() => if let Err(error) = ended { warn!(%error, "the panel's listener ended") },
+            () = async { shutdown.cancelled().await; tokio::time::sleep(DRAIN).await } => {}
+        }
+    });
+    Ok(Serving { addr, door, task })
+}
+
+async fn open<F: Fleet>(
+    fleet: &F,
+    options: &ServeOptions,
+) -> Result<(TcpListener, Option<String>), Error> {
+    if let Some(port) = options.port {
+        return Ok((bind((options.host, port).into()).await?, None));
+    }
+    if let Some(port) = fleet.remembered_port(PANEL).await {
+        match bind((options.host, port).into()).await {
+            Ok(listener) => {
+                let note = format!(
+                    "port {DEFAULT_PORT} was taken at an earlier start; port {port} is kept since"
+                );
+                return Ok((listener, (port != DEFAULT_PORT).then_some(note)));
+            }
+            Err(Error::PortTaken { .. }) => {}
+            Err(other) => return Err(other),
+        }
+    }
+    match bind((options.host, DEFAULT_PORT).into()).await {
+        Err(Error::PortTaken { .. }) => {}
+        other => return Ok((other?, None)),
+    }
+    let listener = bind((options.host, 0).into()).await?;
+    let port = listener.local_addr().map_or(0, |addr| addr.port());
+    fleet.remember_port(PANEL, port).await;
+    Ok((
+        listener,
+        Some(format!(
+            "port {DEFAULT_PORT} is taken; port {port} is used and kept from now on"
+        )),
+    ))
+}
+
+async fn bind(address: SocketAddr) -> Result<TcpListener, Error> {
+    TcpListener::bind(address)
+        .await
+        .map_err(|error| match error.kind() {
+            io::ErrorKind::AddrInUse => Error::PortTaken { address },
+            _ => Error::Bind { address, error },
+        })
+}
+
+/// An address under which a listener on `addr` is reached from this machine.
+fn reachable(addr: SocketAddr) -> SocketAddr {
+    match addr.ip() {
+        IpAddr::V4(ip) if ip.is_unspecified() => (Ipv4Addr::LOCALHOST, addr.port()).into(),
+        IpAddr::V6(ip) if ip.is_unspecified() => {
+            (std::net::Ipv6Addr::LOCALHOST, addr.port()).into()
+        }
+        _ => addr,
+    }
+}
