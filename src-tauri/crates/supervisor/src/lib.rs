@@ -1,1 +1,4 @@
-//! (in the making)
+mod files;
+mod health;
+mod output;
+mod unit;

@@ -1,0 +1,161 @@
+//! Log files: one per instance, rotated by size, written by one thread so that a slow disk delays nobody.
+
+use flotilla_contract::{InstanceId, Millis, log::Stream};
+use std::{
+    collections::HashMap,
+    fs::{self, File, OpenOptions},
+    io::Write,
+    path::{Path, PathBuf},
+    sync::{
+        atomic::{AtomicU64, Ordering},
+        mpsc::{Receiver, SyncSender, sync_channel},
+    },
+    time::{Duration, UNIX_EPOCH},
+};
+
+/// Size at which a file is set aside.
+pub(crate) const FILE_BYTES: u64 = 8 << 20;
+/// Files kept per instance beside the current one (`1.log`, `1.log.1`, `1.log.2`).
+pub(crate) const KEPT: u32 = 2;
+/// Batches that may wait for the disk; beyond, lines are dropped from the files (not from the rings) and counted.
+const QUEUE: usize = 1_024;
+/// Files held open at once.
+const OPEN: usize = 128;
+
+struct Batch {
+    id: InstanceId,
+    text: Vec<u8>,
+}
+
+/// Where lines are handed in. Never blocks.
+#[derive(Debug)]
+pub(crate) struct LogFiles {
+    to: Option<SyncSender<Batch>>,
+    dropped: AtomicU64,
+    writer: Option<std::thread::JoinHandle<()>>,
+}
+
+impl LogFiles {
+    /// Starts the writer; without a directory, nothing is written.
+    pub(crate) fn start(dir: Option<PathBuf>) -> Self {
+        let started = dir.map(|dir| {
+            let (to, from) = sync_channel(QUEUE);
+            (to, std::thread::Builder::new().name("log-files".into()).spawn(move || write_all(&dir, &from)).ok())
+        });
+        match started {
+            Some((to, Some(writer))) => Self { to: Some(to), dropped: AtomicU64::new(0), writer: Some(writer) },
+            _ => Self { to: None, dropped: AtomicU64::new(0), writer: None },
+        }
+    }
+
+    pub(crate) fn wanted(&self) -> bool {
+        self.to.is_some()
+    }
+
+    /// Appends lines in the form of [`format_line`].
+    pub(crate) fn append(&self, id: &InstanceId, text: Vec<u8>) {
+        let (Some(to), false) = (&self.to, text.is_empty()) else { return };
+        let mut batch = Batch { id: id.clone(), text };
+        let missed = self.dropped.swap(0, Ordering::Relaxed);
+        if missed > 0 {
+            let mut mark = format!("-- {missed} lines of all servers were not written: the disk was too slow --\n").into_bytes();
+            mark.append(&mut batch.text);
+            batch.text = mark;
+        }
+        if let Err(error) = to.try_send(batch) {
+            let (std::sync::mpsc::TrySendError::Full(batch) | std::sync::mpsc::TrySendError::Disconnected(batch)) = error;
+            let lines = memchr::memchr_iter(b'\n', &batch.text).count() as u64;
+            self.dropped.fetch_add(missed + lines, Ordering::Relaxed);
+        }
+    }
+}
+
+impl Drop for LogFiles {
+    fn drop(&mut self) {
+        drop(self.to.take());
+        if let Some(writer) = self.writer.take() {
+            let _ = writer.join();
+        }
+    }
+}
+
+/// `2026-11-20T14:32:03.120Z stderr text`.
+pub(crate) fn format_line(into: &mut Vec<u8>, at: Millis, stream: Stream, text: &[u8]) {
+    let word = match stream {
+        Stream::Stderr => "stderr",
+        Stream::Stdout => "stdout",
+        Stream::Supervisor => "supervisor",
+    };
+    let time = humantime::format_rfc3339_millis(UNIX_EPOCH + Duration::from_millis(at));
+    let _ = write!(into, "{time} {word} ");
+    into.extend_from_slice(text);
+    into.push(b'\n');
+}
+
+fn write_all(dir: &Path, from: &Receiver<Batch>) {
+    let mut open: HashMap<InstanceId, (File, u64)> = HashMap::new();
+    for batch in from {
+        if open.len() >= OPEN && !open.contains_key(&batch.id) {
+            open.clear();
+        }
+        if let Err(error) = write_one(dir, &mut open, &batch) {
+            open.remove(&batch.id);
+            tracing::warn!(instance = %batch.id, %error, "failed to write a log file");
+        }
+    }
+}
+
+fn write_one(dir: &Path, open: &mut HashMap<InstanceId, (File, u64)>, batch: &Batch) -> std::io::Result<()> {
+    let path = dir.join(batch.id.server.as_str()).join(format!("{}.log", batch.id.index));
+    if !open.contains_key(&batch.id) {
+        fs::create_dir_all(dir.join(batch.id.server.as_str()))?;
+        let file = OpenOptions::new().create(true).append(true).open(&path)?;
+        let size = file.metadata()?.len();
+        open.insert(batch.id.clone(), (file, size));
+    }
+    let Some((file, size)) = open.get_mut(&batch.id) else { return Ok(()) };
+    file.write_all(&batch.text)?;
+    *size += batch.text.len() as u64;
+    if *size >= FILE_BYTES {
+        open.remove(&batch.id);
+        let numbered = |n: u32| if n == 0 { path.clone() } else { path.with_extension(format!("log.{n}")) };
+        for n in (0..KEPT).rev() {
+            if numbered(n).exists() {
+                fs::rename(numbered(n), numbered(n + 1))?;
+            }
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn files_are_rotated_by_size_and_bounded_in_number() {
+        let dir = tempfile::tempdir().unwrap();
+        let id: InstanceId = "a#2".parse().unwrap();
+        {
+            let files = LogFiles::start(Some(dir.path().to_owned()));
+            let mut text = Vec::new();
+            format_line(&mut text, 1_000, Stream::Stderr, b"hello");
+            files.append(&id, text);
+            for _ in 0..40 {
+                files.append(&id, vec![b'x'; 1 << 20]);
+            }
+        }
+        let mut names: Vec<String> = fs::read_dir(dir.path().join("a")).unwrap().map(|e| e.unwrap().file_name().into_string().unwrap()).collect();
+        names.sort();
+        let kept: u64 = names.iter().map(|n| fs::metadata(dir.path().join("a").join(n)).unwrap().len()).sum();
+        assert!(names.iter().all(|n| ["2.log", "2.log.1", "2.log.2"].contains(&n.as_str())), "{names:?}");
+        assert!(kept <= (FILE_BYTES + (1 << 20)) * 3, "{kept}");
+        let files = LogFiles::start(Some(dir.path().to_owned()));
+        let mut text = Vec::new();
+        format_line(&mut text, 1_000, Stream::Stderr, b"hello");
+        assert_eq!(text, b"1970-01-01T00:00:01.000Z stderr hello\n");
+        files.append(&"b#1".parse().unwrap(), text.clone());
+        drop(files);
+        assert_eq!(fs::read(dir.path().join("b/1.log")).unwrap(), text);
+    }
+}
