@@ -1,0 +1,90 @@
+import { describe, expect, it } from 'vitest';
+import { broken, cluster, gaps, nearest, sentence, tableRows, thin, worst, type Line, type Mark } from './model';
+import { format, scaleOf } from './units';
+
+const line = (key: string, values: (number | null)[], color = 1): Line => ({ key, label: key, color, values });
+
+describe('model', () => {
+  const times = [0, 2, 4, 6, 8, 10].map((s) => s * 1000);
+
+  it('hatches what is missing between samples and up to now, never what came before the first', () => {
+    expect(gaps(times, [line('a', [null, 1, null, null, 1, 1])], 2_000, 0, 10_000)).toEqual([[2_000, 8_000]]);
+    expect(gaps(times, [line('a', [1, 1, 1, null, null, null])], 2_000, 0, 10_000)).toEqual([[4_000, 10_000]]);
+    expect(gaps(times, [line('a', [1, 1, 1, 1, 1, 1])], 2_000, 0, 10_000)).toEqual([]);
+    expect(gaps(times, [line('a', [1, 1, 1, 1, 1, 1])], 2_000, 0, 60_000)).toEqual([[10_000, 60_000]]);
+    // One line that goes on is enough: the chart is not blind.
+    expect(
+      gaps(times, [line('a', [1, null, null, null, 1, 1]), line('b', [2, 2, 2, 2, 2, 2])], 2_000, 0, 10_000),
+    ).toEqual([]);
+  });
+
+  it('breaks every line where a silence lies between two samples', () => {
+    const cut = broken([0, 2_000, 12_000, 14_000], [line('a', [1, 2, 3, 4])], 2_000);
+    expect(cut.times).toEqual([0, 2_000, 4_000, 12_000, 14_000]);
+    expect(cut.lines[0]?.values).toEqual([1, 2, null, 3, 4]);
+    const whole = broken(times, [line('a', [1, 1, 1, 1, 1, 1])], 2_000);
+    expect(whole.times).toBe(times);
+  });
+
+  it('names the worst five of more than eight and puts the rest together', () => {
+    const lines = Array.from({ length: 12 }, (_, i) => line(`s${i}`, [i, i === 3 ? null : i]));
+    const shown = worst(lines);
+    expect(shown.map((l) => l.key)).toEqual(['s11', 's10', 's9', 's8', 's7', 'others']);
+    expect(shown[5]?.values).toEqual([3, (0 + 1 + 2 + 4 + 5 + 6) / 6]);
+    expect(worst(lines.slice(0, 8))).toHaveLength(8);
+  });
+
+  it('thins without losing the highest, the lowest or a hole', () => {
+    const many = Array.from({ length: 5_000 }, (_, i) => i);
+    const values = many.map((i) =>
+      i === 3_333 ? null : Math.sin(i / 40) + (i === 1_234 ? 50 : 0) - (i === 4_001 ? 50 : 0),
+    );
+    const thinned = thin(many, values, 600);
+    expect(thinned.times.length).toBeLessThan(1_000);
+    expect(thinned.times).toEqual([...thinned.times].sort((a, b) => a - b));
+    expect(thinned.values).toContain(values[1_234]);
+    expect(thinned.values).toContain(values[4_001]);
+    expect(thinned.values).toContain(null);
+  });
+
+  it('clusters marks of a kind only when there are more than a dozen', () => {
+    const marks = (n: number): Mark[] =>
+      Array.from({ length: n }, (_, i) => ({ at: i * 100, kind: 'exit', label: String(i) }));
+    expect(cluster(marks(12), 0, 60_000)).toHaveLength(12);
+    const few = cluster(marks(30), 0, 60_000);
+    expect(few.reduce((n, mark) => n + mark.count, 0)).toBe(30);
+    expect(few.length).toBeLessThanOrEqual(12);
+  });
+
+  it('finds the nearest time', () => {
+    expect([-5, 900, 1_100, 5_000, 99_999].map((at) => nearest(times, at))).toEqual([0, 0, 1, 2, 5]);
+    expect(nearest([], 1)).toBe(-1);
+  });
+
+  it('says in a sentence and in a table what the picture shows', () => {
+    const lines = [line('1', [1, 2, 80, null, 3, 4]), line('2', [5, 5, 5, 5, 5, null])];
+    expect(sentence('CPU', times, lines, 'percent')).toBe(
+      'CPU, last 1 min. Now 1 4 %, 2 no sample. Largest span: 1, 1 % to 80 %.',
+    );
+    const rows = tableRows(times, lines, 'percent', 3);
+    expect(rows.map((row) => row.at)).toEqual([10_000, 6_000, 2_000]);
+    expect(rows[0]?.cells).toEqual(['4 %', '–']);
+  });
+
+  it('counts bytes in binary units and starts every axis at zero with round steps', () => {
+    expect(format(512 * 1024 * 1024, 'bytes')).toBe('512 MiB');
+    expect(format(null, 'bytes')).toBe('–');
+    for (const [reach, unit] of [
+      [513 * 1024 * 1024, 'bytes'],
+      [37, 'percent'],
+      [3, 'count'],
+      [0, 'count'],
+    ] as const) {
+      const { top, marks } = scaleOf(reach, unit);
+      expect(marks[0]).toBe(0);
+      expect(top).toBeGreaterThanOrEqual(reach);
+      expect(marks.length).toBeGreaterThanOrEqual(2);
+      expect(marks.length).toBeLessThanOrEqual(5);
+    }
+  });
+});

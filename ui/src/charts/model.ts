@@ -1,0 +1,235 @@
+import { format, type Unit } from './units';
+
+/** One line of a chart. */
+export interface Line {
+  /** Stays the same while the line does. */
+  key: string;
+  /** As the legend calls it. */
+  label: string;
+  /** Place in the palette, from 1; 0 is the muted tone of "others". */
+  color: number;
+  /** One value per time; null where there is none. */
+  values: (number | null)[];
+}
+
+/** A dashed line with a word. */
+export interface Limit {
+  value: number;
+  word: string;
+}
+
+/** Something that happened at a moment, drawn through all strips. */
+export interface Mark {
+  at: number;
+  /** Changes of configuration are drawn in the accent, ends of a process dotted in violet. */
+  kind: 'config' | 'exit' | 'start';
+  label: string;
+}
+
+/** More marks than this in view are drawn as one with a count. */
+export const MARKS_IN_VIEW = 12;
+/** More lines than this and only the worst are drawn by name. */
+export const LINES_IN_VIEW = 8;
+const WORST = 5;
+
+/** The last value that is not missing, or null when the newest sample is missing. */
+export function now(values: readonly (number | null)[]): number | null {
+  return values.length === 0 ? null : (values[values.length - 1] ?? null);
+}
+
+/** Adds the lines up, point by point; a point that every line misses stays missing. */
+export function sum(lines: readonly Line[], length: number): (number | null)[] {
+  const total = new Array<number | null>(length).fill(null);
+  for (const line of lines) {
+    for (let i = 0; i < length; i++) {
+      const value = line.values[i];
+      if (value !== null && value !== undefined) total[i] = (total[i] ?? 0) + value;
+    }
+  }
+  return total;
+}
+
+function highest(values: readonly (number | null)[]): number {
+  let top = 0;
+  for (const value of values) if (value !== null && value > top) top = value;
+  return top;
+}
+
+/** Up to eight lines as they are; of more, the five that reached highest and the mean of the rest. */
+export function worst(lines: readonly Line[]): Line[] {
+  if (lines.length <= LINES_IN_VIEW) return [...lines];
+  const ranked = [...lines].sort((a, b) => highest(b.values) - highest(a.values));
+  const kept = ranked.slice(0, WORST).map((line, i) => ({ ...line, color: i + 1 }));
+  const rest = ranked.slice(WORST);
+  const length = Math.max(...lines.map((line) => line.values.length));
+  const total = sum(rest, length);
+  const values = total.map((value, i) => {
+    if (value === null) return null;
+    const present = rest.filter((line) => (line.values[i] ?? null) !== null).length;
+    return value / present;
+  });
+  return [...kept, { key: 'others', label: `others, ${rest.length}, mean`, color: 0, values }];
+}
+
+/** The same lines with a missing point wherever two times lie too far apart: no line is drawn across a silence. */
+export function broken(
+  times: readonly number[],
+  lines: readonly Line[],
+  interval: number,
+): { times: readonly number[]; lines: readonly Line[] } {
+  const after: number[] = [];
+  for (let i = 1; i < times.length; i++) {
+    if ((times[i] ?? 0) - (times[i - 1] ?? 0) > interval * 1.8) after.push(i);
+  }
+  if (after.length === 0) return { times, lines };
+  const insert = <T>(list: readonly T[], make: (i: number) => T): T[] => {
+    const out: T[] = [];
+    let from = 0;
+    for (const i of after) {
+      out.push(...list.slice(from, i), make(i));
+      from = i;
+    }
+    return [...out, ...list.slice(from)];
+  };
+  return {
+    times: insert(times, (i) => (times[i - 1] ?? 0) + interval),
+    lines: lines.map((line) => ({ ...line, values: insert<number | null>(line.values, () => null) })),
+  };
+}
+
+/** The spans in which no line has a value, as pairs of times: what is hatched. */
+export function gaps(
+  times: readonly number[],
+  lines: readonly Line[],
+  interval: number,
+  from: number,
+  to: number,
+): [number, number][] {
+  const found: [number, number][] = [];
+  let start: number | null = null;
+  let last = from;
+  let seen = false;
+  for (let i = 0; i < times.length; i++) {
+    const at = times[i] ?? 0;
+    if (at < from || at > to) continue;
+    const present = lines.some((line) => (line.values[i] ?? null) !== null);
+    if (!present) {
+      start ??= seen ? last : Math.max(from, at - interval);
+      continue;
+    }
+    if (start !== null) found.push([start, at]);
+    else if (seen && at - last > interval * 1.8) found.push([last, at]);
+    start = null;
+    last = at;
+    seen = true;
+  }
+  const end = start ?? last;
+  if (seen && to - end > interval * 2.5) found.push([end, to]);
+  // What lies before the first sample is not a gap: nothing was being measured yet.
+  return found.filter(([a, b]) => seen && b > a && a >= firstTime(times, lines));
+}
+
+function firstTime(times: readonly number[], lines: readonly Line[]): number {
+  for (let i = 0; i < times.length; i++) {
+    if (lines.some((line) => (line.values[i] ?? null) !== null)) return times[i] ?? 0;
+  }
+  return Infinity;
+}
+
+/** Marks that lie in view; beyond a dozen, those that stand together become one with their count. */
+export function cluster(marks: readonly Mark[], from: number, to: number): (Mark & { count: number })[] {
+  const inView = marks.filter((mark) => mark.at >= from && mark.at <= to).sort((a, b) => a.at - b.at);
+  if (inView.length <= MARKS_IN_VIEW) return inView.map((mark) => ({ ...mark, count: 1 }));
+  const width = (to - from) / MARKS_IN_VIEW;
+  const out: (Mark & { count: number })[] = [];
+  for (const mark of inView) {
+    const before = out.findLast((other) => other.kind === mark.kind);
+    if (before && mark.at - before.at < width) before.count += 1;
+    else out.push({ ...mark, count: 1 });
+  }
+  return out;
+}
+
+/** Thins times and lines to about `points` by keeping, per stretch, the lowest and the highest of each line. */
+export function thin(
+  times: readonly number[],
+  values: readonly (number | null)[],
+  points: number,
+): { times: number[]; values: (number | null)[] } {
+  if (times.length <= points) return { times: [...times], values: [...values] };
+  const stretch = Math.ceil((times.length * 2) / points);
+  const outTimes: number[] = [];
+  const outValues: (number | null)[] = [];
+  for (let start = 0; start < times.length; start += stretch) {
+    const end = Math.min(start + stretch, times.length);
+    let low = -1;
+    let high = -1;
+    let hole = -1;
+    for (let i = start; i < end; i++) {
+      const value = values[i] ?? null;
+      if (value === null) {
+        hole = i;
+        continue;
+      }
+      if (low < 0 || value < (values[low] ?? 0)) low = i;
+      if (high < 0 || value > (values[high] ?? 0)) high = i;
+    }
+    for (const i of [...new Set([low, high, hole])].filter((i) => i >= 0).sort((a, b) => a - b)) {
+      outTimes.push(times[i] ?? 0);
+      outValues.push(values[i] ?? null);
+    }
+  }
+  return { times: outTimes, values: outValues };
+}
+
+/** The index of the time nearest to `at`, or -1 when there is none. */
+export function nearest(times: readonly number[], at: number): number {
+  if (times.length === 0) return -1;
+  let low = 0;
+  let high = times.length - 1;
+  while (low < high) {
+    const middle = (low + high) >> 1;
+    if ((times[middle] ?? 0) < at) low = middle + 1;
+    else high = middle;
+  }
+  const before = low - 1;
+  if (before >= 0 && at - (times[before] ?? 0) <= (times[low] ?? 0) - at) return before;
+  return low;
+}
+
+/** What a picture of these lines says to somebody who cannot see it: the span, now, and the largest change. */
+export function sentence(title: string, times: readonly number[], lines: readonly Line[], unit: Unit): string {
+  if (times.length === 0 || lines.length === 0) return `${title}: no samples yet.`;
+  const minutes = Math.max(1, Math.round(((times[times.length - 1] ?? 0) - (times[0] ?? 0)) / 60_000));
+  const nows = lines.map(
+    (line) => `${line.label} ${now(line.values) === null ? 'no sample' : format(now(line.values), unit)}`,
+  );
+  let change: { label: string; from: number; to: number } | null = null;
+  for (const line of lines) {
+    const present = line.values.filter((value): value is number => value !== null);
+    if (present.length < 2) continue;
+    const low = Math.min(...present);
+    const high = Math.max(...present);
+    if (change === null || high - low > change.to - change.from) change = { label: line.label, from: low, to: high };
+  }
+  const moved =
+    change && change.to > change.from
+      ? ` Largest span: ${change.label}, ${format(change.from, unit)} to ${format(change.to, unit)}.`
+      : '';
+  return `${title}, last ${minutes} min. Now ${nows.join(', ')}.${moved}`;
+}
+
+/** The rows of the table twin, newest first, at most `rows` of them spread over the span. */
+export function tableRows(
+  times: readonly number[],
+  lines: readonly Line[],
+  unit: Unit,
+  rows = 60,
+): { at: number; cells: string[] }[] {
+  const step = Math.max(1, Math.ceil(times.length / rows));
+  const out: { at: number; cells: string[] }[] = [];
+  for (let i = times.length - 1; i >= 0; i -= step) {
+    out.push({ at: times[i] ?? 0, cells: lines.map((line) => format(line.values[i] ?? null, unit)) });
+  }
+  return out;
+}
