@@ -1,0 +1,732 @@
+//! Streamable HTTP: one POST for each message, answers as JSON or as a stream of events.
+
+use crate::{
+    Error, MODERN_VERSION, Progress,
+    session::{Shared, lock},
+    sse::SseDecoder,
+    wire::{self, Incoming, Outcome, excerpt},
+};
+use base64::{Engine, prelude::BASE64_STANDARD};
+use flotilla_contract::tool::{Era, Peer};
+use reqwest::{
+    Method, Response, StatusCode, Url,
+    header::{ACCEPT, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue},
+};
+use serde::Deserialize;
+use serde_json::value::RawValue;
+use std::{
+    sync::{
+        Arc, Mutex, OnceLock,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+use tokio::sync::{Notify, Semaphore, mpsc};
+use tokio_util::sync::CancellationToken;
+
+/// How long a server may take to hear that a request was given up, or that its session may go.
+const CANCEL_WITHIN: Duration = Duration::from_secs(5);
+const FREE_WITHIN: Duration = Duration::from_secs(2);
+/// How long the look for the old transport may take.
+const OLD_WITHIN: Duration = Duration::from_secs(3);
+/// From a stream's end to its resumption, unless the server says otherwise.
+const RETRY: Duration = Duration::from_secs(1);
+const RETRY_MOST: Duration = Duration::from_secs(30);
+/// Resumptions of one answer that may bring nothing.
+const EMPTY_RESUMPTIONS: u32 = 5;
+/// How much of an error page is read.
+const ERROR_BODY: usize = 64 * 1024;
+/// Requests of the server that may be answered at once.
+const REPLIES: usize = 4;
+
+/// The HTTP client that sessions share.
+#[derive(Clone, Default)]
+pub struct HttpClient {
+    clients: Arc<Clients>,
+}
+
+/// Two, because a proxy of the environment must not come between us and this machine. Each is built when first needed.
+#[derive(Default)]
+struct Clients {
+    loopback: OnceLock<Result<reqwest::Client, Error>>,
+    other: OnceLock<Result<reqwest::Client, Error>>,
+}
+
+impl HttpClient {
+    /// A client; connections are made when needed.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    fn for_url(&self, url: &Url) -> Result<reqwest::Client, Error> {
+        let loopback = match url.host_str().unwrap_or_default().trim_matches(['[', ']']) {
+            "localhost" => true,
+            host => host
+                .parse::<std::net::IpAddr>()
+                .is_ok_and(|address| address.is_loopback()),
+        };
+        let cell = if loopback {
+            &self.clients.loopback
+        } else {
+            &self.clients.other
+        };
+        cell.get_or_init(|| build(loopback)).clone()
+    }
+}
+
+fn build(loopback: bool) -> Result<reqwest::Client, Error> {
+    let builder = reqwest::Client::builder()
+        .connect_timeout(Duration::from_secs(10))
+        // Node and uvicorn drop an idle connection after 5 s; one that they are just dropping must not be used.
+        .pool_idle_timeout(Duration::from_secs(4))
+        // Headers carry secrets: they go nowhere but to the host they were meant for.
+        .redirect(reqwest::redirect::Policy::custom(|attempt| {
+            let same = attempt
+                .previous()
+                .first()
+                .is_some_and(|first| first.origin() == attempt.url().origin());
+            if same && attempt.previous().len() <= 3 {
+                attempt.follow()
+            } else {
+                attempt.stop()
+            }
+        }));
+    let builder = if loopback {
+        builder.no_proxy()
+    } else {
+        builder
+    };
+    builder
+        .build()
+        .map_err(|error| Error::Protocol(cause(error)))
+}
+
+/// Where a server listens. Has no `Debug`: headers carry secrets.
+#[derive(Clone)]
+pub struct HttpTarget {
+    url: Url,
+    headers: HeaderMap,
+    client: reqwest::Client,
+}
+
+impl HttpTarget {
+    /// A target, checked.
+    ///
+    /// # Errors
+    /// When the URL is no `http` or `https` URL, or a header has a character that headers cannot have.
+    pub fn new(
+        client: &HttpClient,
+        url: &str,
+        headers: impl IntoIterator<Item = (String, String)>,
+    ) -> Result<Self, Error> {
+        let url = Url::parse(url)
+            .map_err(|error| Error::Protocol(format!("{url:?} is no URL: {error}")))?;
+        if !matches!(url.scheme(), "http" | "https") {
+            return Err(Error::Protocol(format!(
+                "{:?} is neither an http nor an https URL",
+                url.as_str()
+            )));
+        }
+        let mut map = HeaderMap::new();
+        for (name, value) in headers {
+            // The value stays out of the message.
+            let key = HeaderName::try_from(&name)
+                .map_err(|_| Error::Protocol(format!("{name:?} cannot name a header")))?;
+            let mut value = HeaderValue::try_from(value).map_err(|_| {
+                Error::Protocol(format!("the value of header {name:?} cannot be sent"))
+            })?;
+            value.set_sensitive(true);
+            map.append(key, value);
+        }
+        Ok(Self {
+            client: client.for_url(&url)?,
+            url,
+            headers: map,
+        })
+    }
+}
+
+/// A streamable HTTP endpoint and what it gave us to send along.
+pub(crate) struct Endpoint {
+    target: HttpTarget,
+    shared: Arc<Shared>,
+    max_message: usize,
+    state: Mutex<State>,
+    /// How often a legacy session was opened.
+    renewals: AtomicU64,
+    /// Who renews the session; the others wait for them.
+    renewing: tokio::sync::Mutex<()>,
+    replying: Arc<Semaphore>,
+    stop: CancellationToken,
+}
+
+#[derive(Default)]
+struct State {
+    session: Option<HeaderValue>,
+    version: Option<HeaderValue>,
+    listener: Option<CancellationToken>,
+}
+
+impl Endpoint {
+    pub(crate) fn new(target: HttpTarget, shared: Arc<Shared>, max_message: usize) -> Self {
+        Self {
+            target,
+            shared,
+            max_message,
+            state: Mutex::default(),
+            renewals: AtomicU64::new(0),
+            renewing: tokio::sync::Mutex::default(),
+            replying: Arc::new(Semaphore::new(REPLIES)),
+            stop: CancellationToken::new(),
+        }
+    }
+
+    /// Sends a request and waits for its answer. Dropping it tells a legacy server by a notification, a modern one by
+    /// closing the response.
+    pub(crate) async fn request(
+        self: &Arc<Self>,
+        id: u64,
+        method: &str,
+        params: Option<&RawValue>,
+        modern: bool,
+        progress: Option<mpsc::Sender<Progress>>,
+        touched: Arc<Notify>,
+    ) -> Outcome {
+        let body = self.fitting(wire::message(Some(id), method, params))?;
+        let mut answer = self.shared.wait_for(id, progress, touched)?;
+        let mut giving_up = GivingUp {
+            endpoint: self,
+            id: (!modern && method != "initialize").then_some(id),
+        };
+        let request = Sent {
+            method,
+            name: name_header(method, params),
+            modern,
+        };
+        let outcome = tokio::select! {
+            biased;
+            outcome = answer.outcome() => outcome,
+            end = self.converse(id, body, &request) => answer.outcome_now().unwrap_or(Err(end)),
+        };
+        giving_up.id = None;
+        outcome
+    }
+
+    pub(crate) async fn notify(
+        &self,
+        method: &str,
+        params: Option<&RawValue>,
+    ) -> Result<(), Error> {
+        let modern = self
+            .shared
+            .peer()
+            .is_some_and(|peer| peer.era == Era::Modern);
+        let body = self.fitting(wire::message(None, method, params))?;
+        self.post_only(
+            body,
+            &Sent {
+                method,
+                name: None,
+                modern,
+            },
+        )
+        .await
+    }
+
+    fn fitting(&self, body: Vec<u8>) -> Result<Vec<u8>, Error> {
+        if body.len() > self.max_message {
+            return Err(Error::Protocol(format!(
+                "the message is {} bytes long, more than the {} allowed",
+                body.len(),
+                self.max_message
+            )));
+        }
+        Ok(body)
+    }
+
+    /// A message without an answer.
+    async fn post_only(&self, body: Vec<u8>, sent: &Sent<'_>) -> Result<(), Error> {
+        let response = self.post(body, sent).await?;
+        if response.status().is_success() {
+            Ok(())
+        } else {
+            Err(self.refusal(response, None, sent).await)
+        }
+    }
+
+    async fn post(&self, body: Vec<u8>, sent: &Sent<'_>) -> Result<Response, Error> {
+        let headers = self.headers(Some(sent));
+        let request = self
+            .target
+            .client
+            .request(Method::POST, self.target.url.clone())
+            .headers(headers)
+            .body(body);
+        request.send().await.map_err(sending)
+    }
+
+    async fn get(&self, last_event: Option<&str>) -> Result<Response, Error> {
+        let mut headers = self.headers(None);
+        headers.insert(ACCEPT, HeaderValue::from_static("text/event-stream"));
+        if let Some(Ok(id)) = last_event.map(HeaderValue::from_str) {
+            headers.insert("last-event-id", id);
+        }
+        self.target
+            .client
+            .request(Method::GET, self.target.url.clone())
+            .headers(headers)
+            .send()
+            .await
+            .map_err(sending)
+    }
+
+    /// The operator's headers, and over them ours.
+    fn headers(&self, sent: Option<&Sent<'_>>) -> HeaderMap {
+        let mut headers = self.target.headers.clone();
+        headers.insert(
+            ACCEPT,
+            HeaderValue::from_static("application/json, text/event-stream"),
+        );
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        if let Some(sent) = sent
+            && sent.modern
+        {
+            headers.insert(
+                "mcp-protocol-version",
+                HeaderValue::from_static(MODERN_VERSION),
+            );
+            headers.insert("mcp-method", header_value(sent.method));
+            if let Some(name) = &sent.name {
+                headers.insert("mcp-name", name.clone());
+            }
+            return headers;
+        }
+        if sent.is_some_and(|sent| sent.method == "initialize") {
+            return headers;
+        }
+        let state = lock(&self.state);
+        if let Some(session) = &state.session {
+            headers.insert("mcp-session-id", session.clone());
+        }
+        if let Some(version) = &state.version {
+            headers.insert("mcp-protocol-version", version.clone());
+        }
+        headers
+    }
+
+    /// Posts a request and hands out everything that comes back. Gives the reason why nothing more will come.
+    async fn converse(self: &Arc<Self>, id: u64, body: Vec<u8>, sent: &Sent<'_>) -> Error {
+        let response = match self.post(body, sent).await {
+            Ok(response) => response,
+            Err(error) => return error,
+        };
+        if !response.status().is_success() {
+            return self.refusal(response, Some(id), sent).await;
+        }
+        if sent.method == "initialize" {
+            lock(&self.state).session = response.headers().get("mcp-session-id").cloned();
+        }
+        match content_type(&response).as_str() {
+            "text/event-stream" => self.follow(response, !sent.modern).await,
+            "application/json" => match self.body(response, self.max_message).await {
+                Ok(body) => {
+                    self.on_message(&body);
+                    Error::Protocol("the server answered something else than was asked".to_owned())
+                }
+                Err(error) => error,
+            },
+            _ if matches!(
+                response.status(),
+                StatusCode::ACCEPTED | StatusCode::NO_CONTENT
+            ) =>
+            {
+                Error::Protocol("the server accepted the request and gave no answer".to_owned())
+            }
+            other => Error::Protocol(format!(
+                "the server answered with content type {other:?}, which is neither JSON nor an event stream"
+            )),
+        }
+    }
+
+    /// Hands out a stream of events, and picks it up where it broke off if the server numbers its events.
+    async fn follow(self: &Arc<Self>, mut response: Response, resumable: bool) -> Error {
+        let mut last_event = None;
+        let mut retry = RETRY;
+        let mut empty = 0;
+        loop {
+            let end = self
+                .stream(response, &mut last_event, &mut retry, &mut empty)
+                .await;
+            if !resumable || last_event.is_none() || empty > EMPTY_RESUMPTIONS {
+                return end;
+            }
+            tokio::time::sleep(retry).await;
+            response = match self.get(last_event.as_deref()).await {
+                Ok(response)
+                    if response.status() == StatusCode::OK
+                        && content_type(&response) == "text/event-stream" =>
+                {
+                    response
+                }
+                Ok(response) => {
+                    return Error::Interrupted(format!(
+                        "the stream could not be resumed (HTTP status {})",
+                        response.status().as_u16()
+                    ));
+                }
+                Err(error) => return Error::Interrupted(error.to_string()),
+            };
+            empty += 1;
+        }
+    }
+
+    async fn stream(
+        self: &Arc<Self>,
+        mut response: Response,
+        last_event: &mut Option<String>,
+        retry: &mut Duration,
+        empty: &mut u32,
+    ) -> Error {
+        let mut decoder = SseDecoder::new(self.max_message);
+        loop {
+            match response.chunk().await {
+                Ok(Some(bytes)) => {
+                    let fits = decoder.push(&bytes, |event| {
+                        if let Some(id) = event.id {
+                            *last_event = Some(id);
+                        }
+                        if let Some(ms) = event.retry_ms {
+                            *retry = Duration::from_millis(ms).min(RETRY_MOST);
+                        }
+                        if !event.data.is_empty() {
+                            *empty = 0;
+                            self.on_message(&event.data);
+                        }
+                    });
+                    if fits.is_err() {
+                        return Error::Protocol(format!(
+                            "the server sent an event longer than the {} bytes allowed",
+                            self.max_message
+                        ));
+                    }
+                }
+                Ok(None) => return Error::Interrupted("the server ended the stream".to_owned()),
+                Err(error) => return Error::Interrupted(cause(error)),
+            }
+        }
+    }
+
+    fn on_message(self: &Arc<Self>, bytes: &[u8]) {
+        let understood = wire::read(bytes, |incoming| match incoming {
+            Incoming::Request { id, method } => self.reply(&id, &method),
+            incoming => self.shared.dispatch(incoming),
+        });
+        if understood.is_err() {
+            tracing::debug!(
+                bytes = bytes.len(),
+                "the server sent something that is no JSON-RPC message"
+            );
+        }
+    }
+
+    /// Answers a request of the server. One too many at a time is left unanswered.
+    fn reply(self: &Arc<Self>, id: &RawValue, method: &str) {
+        let Ok(turn) = Arc::clone(&self.replying).try_acquire_owned() else {
+            return;
+        };
+        let body = wire::reply(id, method);
+        let endpoint = Arc::clone(self);
+        tokio::spawn(async move {
+            let sent = Sent {
+                method: "",
+                name: None,
+                modern: false,
+            };
+            let replied =
+                tokio::time::timeout(CANCEL_WITHIN, endpoint.post_only(body, &sent)).await;
+            tracing::trace!(?replied, "answered a request of the server");
+            drop(turn);
+        });
+    }
+
+    /// What a status other than success means.
+    async fn refusal(&self, response: Response, asked: Option<u64>, sent: &Sent<'_>) -> Error {
+        let status = response.status();
+        let in_session =
+            !sent.modern && sent.method != "initialize" && lock(&self.state).session.is_some();
+        let body = self.body(response, ERROR_BODY).await.unwrap_or_default();
+        let mut answer = None;
+        let _ = wire::read(&body, |incoming| {
+            if let Incoming::Answer {
+                id,
+                outcome: Err(error),
+            } = incoming
+            {
+                answer = Some((id, error));
+            }
+        });
+        // The specification says 404. Servers after the SDK's example say 400 and cannot name the request they refuse.
+        let unnamed = matches!(answer, Some((None, _)));
+        if in_session
+            && (status == StatusCode::NOT_FOUND || (status == StatusCode::BAD_REQUEST && unnamed))
+        {
+            return Error::SessionLost(format!("HTTP status {}", status.as_u16()));
+        }
+        match answer {
+            Some((id, error)) if id.is_none() || id == asked => error,
+            _ => {
+                let text = String::from_utf8_lossy(&body);
+                Error::Http {
+                    status: status.as_u16(),
+                    message: excerpt(text.trim(), 300).into_owned(),
+                }
+            }
+        }
+    }
+
+    async fn body(&self, mut response: Response, most: usize) -> Result<Vec<u8>, Error> {
+        let mut body = Vec::new();
+        while let Some(bytes) = response
+            .chunk()
+            .await
+            .map_err(|error| Error::Interrupted(cause(error)))?
+        {
+            if body.len() + bytes.len() > most {
+                return Err(Error::Protocol(format!(
+                    "the answer is longer than the {most} bytes allowed"
+                )));
+            }
+            body.extend_from_slice(&bytes);
+        }
+        Ok(body)
+    }
+
+    pub(crate) fn greeted(&self, peer: &Peer) {
+        let mut state = lock(&self.state);
+        state.version = HeaderValue::from_str(&peer.protocol_version).ok();
+        self.renewals.fetch_add(1, Ordering::Release);
+    }
+
+    pub(crate) fn forget_session(&self) {
+        let mut state = lock(&self.state);
+        state.session = None;
+        state.version = None;
+        if let Some(listener) = state.listener.take() {
+            listener.cancel();
+        }
+    }
+
+    pub(crate) fn renewals(&self) -> u64 {
+        self.renewals.load(Ordering::Acquire)
+    }
+
+    pub(crate) async fn renewal_turn(&self) -> tokio::sync::MutexGuard<'_, ()> {
+        self.renewing.lock().await
+    }
+
+    /// Listens for what a legacy server says between requests, until the session ends or the server has no such stream.
+    pub(crate) fn listen(self: &Arc<Self>) {
+        let stop = self.stop.child_token();
+        if let Some(former) = lock(&self.state).listener.replace(stop.clone()) {
+            former.cancel();
+        }
+        let endpoint = Arc::clone(self);
+        tokio::spawn(async move {
+            tokio::select! {
+                () = stop.cancelled() => {}
+                () = endpoint.hear() => {}
+            }
+        });
+    }
+
+    async fn hear(self: &Arc<Self>) {
+        let mut last_event = None;
+        let mut retry = RETRY;
+        let mut empty = 0;
+        loop {
+            match self.get(last_event.as_deref()).await {
+                Ok(response)
+                    if response.status() == StatusCode::OK
+                        && content_type(&response) == "text/event-stream" =>
+                {
+                    self.stream(response, &mut last_event, &mut retry, &mut empty)
+                        .await;
+                }
+                // No such stream (405), or no such session: the next request will find out.
+                Ok(_) => return,
+                Err(error) => tracing::debug!(%error, "listening between requests failed"),
+            }
+            empty += 1;
+            tokio::time::sleep((retry * empty.min(30)).clamp(RETRY, RETRY_MOST)).await;
+        }
+    }
+
+    /// Whether a GET opens with the event of the old HTTP+SSE transport.
+    pub(crate) async fn is_old_transport(&self) -> bool {
+        let look = async {
+            let mut response = self.get(None).await.ok()?;
+            let mut decoder = SseDecoder::new(ERROR_BODY);
+            let mut first = None;
+            while first.is_none() {
+                let bytes = response.chunk().await.ok()??;
+                decoder
+                    .push(&bytes, |event| first = first.take().or(Some(event.event)))
+                    .ok()?;
+            }
+            first
+        };
+        tokio::time::timeout(OLD_WITHIN, look)
+            .await
+            .ok()
+            .flatten()
+            .is_some_and(|event| event == "endpoint")
+    }
+
+    /// Stops listening, and tells the server that the session may go.
+    pub(crate) async fn free_session(&self) {
+        self.stop.cancel();
+        let headers = self.headers(None);
+        if lock(&self.state).session.take().is_none() {
+            return;
+        }
+        let request = self
+            .target
+            .client
+            .request(Method::DELETE, self.target.url.clone())
+            .headers(headers);
+        // A server need not allow it (405), and may be gone: either way there is nothing left to do.
+        let _ = tokio::time::timeout(FREE_WITHIN, request.send()).await;
+    }
+}
+
+/// What the headers of a POST depend on.
+struct Sent<'a> {
+    method: &'a str,
+    name: Option<HeaderValue>,
+    modern: bool,
+}
+
+/// Tells a legacy server that nobody waits any more: it does not take a closed connection as a sign.
+struct GivingUp<'a> {
+    endpoint: &'a Arc<Endpoint>,
+    id: Option<u64>,
+}
+
+impl Drop for GivingUp<'_> {
+    fn drop(&mut self) {
+        let (Some(id), Ok(runtime)) = (self.id, tokio::runtime::Handle::try_current()) else {
+            return;
+        };
+        let endpoint = Arc::clone(self.endpoint);
+        runtime.spawn(async move {
+            let sent = Sent {
+                method: "notifications/cancelled",
+                name: None,
+                modern: false,
+            };
+            let told = tokio::time::timeout(
+                CANCEL_WITHIN,
+                endpoint.post_only(wire::cancelled(id), &sent),
+            )
+            .await;
+            tracing::trace!(?told, id, "told the server that a request was given up");
+        });
+    }
+}
+
+/// `Mcp-Name`: what the request is about, where the specification asks for it.
+fn name_header(method: &str, params: Option<&RawValue>) -> Option<HeaderValue> {
+    #[derive(Deserialize)]
+    struct View {
+        name: Option<String>,
+        uri: Option<String>,
+    }
+    let view: View = serde_json::from_str(params?.get()).ok()?;
+    let name = match method {
+        "tools/call" | "prompts/get" => view.name,
+        "resources/read" => view.uri,
+        _ => None,
+    }?;
+    Some(header_value(&name))
+}
+
+/// A header's value: plain if it is visible ASCII (and does not look encoded), else in the specification's base64 form.
+fn header_value(text: &str) -> HeaderValue {
+    let plain = !text.is_empty()
+        && !text.starts_with("=?base64?")
+        && text
+            .bytes()
+            .all(|byte| byte.is_ascii_graphic() || byte == b' ')
+        && text.trim() == text;
+    let encoded = || format!("=?base64?{}?=", BASE64_STANDARD.encode(text));
+    let value = if plain {
+        HeaderValue::from_str(text)
+    } else {
+        HeaderValue::from_str(&encoded())
+    };
+    value.unwrap_or_else(|_| HeaderValue::from_static(""))
+}
+
+fn content_type(response: &Response) -> String {
+    let value = response
+        .headers()
+        .get(CONTENT_TYPE)
+        .and_then(|value| value.to_str().ok())
+        .unwrap_or_default();
+    value
+        .split(';')
+        .next()
+        .unwrap_or_default()
+        .trim()
+        .to_ascii_lowercase()
+}
+
+fn sending(error: reqwest::Error) -> Error {
+    if error.is_connect() {
+        Error::Unreachable(cause(error))
+    } else {
+        Error::Interrupted(cause(error))
+    }
+}
+
+/// The innermost cause says it best ("connection refused"); the URL stays out, it may hold a secret.
+fn cause(error: reqwest::Error) -> String {
+    let error = error.without_url();
+    let mut inner: &dyn std::error::Error = &error;
+    while let Some(source) = inner.source() {
+        inner = source;
+    }
+    inner.to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_outside_plain_ascii_travels_as_base64() {
+        let check =
+            |text: &str, expected: &str| assert_eq!(header_value(text), expected, "{text:?}");
+        check("get_sum", "get_sum");
+        check("Hello, 世界", "=?base64?SGVsbG8sIOS4lueVjA==?=");
+        check(" a", "=?base64?IGE=?=");
+        check("", "=?base64??=");
+        check("=?base64?x?=", "=?base64?PT9iYXNlNjQ/eD89?=");
+    }
+
+    #[test]
+    fn a_target_is_checked_and_hides_its_secrets() {
+        let client = HttpClient::new();
+        let message = |url: &str, header: (&str, &str)| {
+            HttpTarget::new(&client, url, [(header.0.to_owned(), header.1.to_owned())])
+                .err()
+                .unwrap()
+                .to_string()
+        };
+        assert!(message("nonsense", ("a", "b")).contains("is no URL"));
+        assert!(message("ftp://h/", ("a", "b")).contains("neither an http nor an https"));
+        assert!(message("http://h/", ("a b", "c")).contains("cannot name a header"));
+        assert!(!message("http://h/", ("a", "sec\nret")).contains("ret"));
+    }
+}

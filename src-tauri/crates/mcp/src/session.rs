@@ -1,0 +1,634 @@
+//! The session: numbering, the table of who waits, and how waiting ends.
+
+use crate::{
+    Closed, Error, Garbage, HttpTarget, Notification, Progress,
+    http::Endpoint,
+    stdio::Pipe,
+    wire,
+    wire::{Incoming, Outcome},
+};
+use flotilla_contract::tool::{Era, Peer};
+use serde_json::value::RawValue;
+use std::{
+    collections::HashMap,
+    future::Future,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::{Duration, Instant},
+};
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    sync::{Notify, broadcast, mpsc, oneshot, watch},
+    time::Instant as TokioInstant,
+};
+use tokio_util::sync::CancellationToken;
+
+const METHOD_NOT_FOUND: i64 = -32601;
+/// How many notifications a slow reader may be behind.
+const NOTIFICATIONS: usize = 32;
+/// A wait without limit, as far as anybody will notice.
+const FOREVER: Duration = Duration::from_secs(365 * 24 * 3600);
+
+/// How a session behaves.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Our name, as servers see it (default `flotilla`).
+    pub client_name: String,
+    /// Our version, as servers see it (default: the version of this build).
+    pub client_version: String,
+    /// How long a server without a known era may be silent on `server/discover` before `initialize` is tried as well
+    /// (default 3 s). A late answer to either still counts.
+    pub discover_silence: Duration,
+    /// How long greeting may take in all (default 60 s: `npx` and `uvx` may download).
+    pub greet_timeout: Duration,
+    /// Longest message in either direction, in bytes (default 16 MiB). A longer answer fails its request.
+    pub max_message: usize,
+    /// Whether a legacy server over HTTP is listened to between requests, for its notifications (default true). Costs
+    /// one open connection.
+    pub listen: bool,
+    /// Where lines go that are no messages (default: dropped). When it is full, lines are dropped and counted.
+    pub garbage: Option<mpsc::Sender<Garbage>>,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            client_name: "flotilla".to_owned(),
+            client_version: env!("CARGO_PKG_VERSION").to_owned(),
+            discover_silence: Duration::from_secs(3),
+            greet_timeout: Duration::from_secs(60),
+            max_message: 16 * 1024 * 1024,
+            listen: true,
+            garbage: None,
+        }
+    }
+}
+
+/// How one request is waited for.
+#[derive(Clone, Debug)]
+pub struct RequestOptions {
+    /// How long without an answer or progress (default 60 s).
+    pub timeout: Duration,
+    /// How long in all, progress or not (default: no limit).
+    pub total_timeout: Option<Duration>,
+    /// Asks the server for progress and gets it. When it is full, progress is dropped. (Default: not asked for.)
+    pub on_progress: Option<mpsc::Sender<Progress>>,
+    /// Ends the wait, and tells the server.
+    pub cancel: CancellationToken,
+}
+
+impl Default for RequestOptions {
+    fn default() -> Self {
+        Self {
+            timeout: Duration::from_secs(60),
+            total_timeout: None,
+            on_progress: None,
+            cancel: CancellationToken::new(),
+        }
+    }
+}
+
+impl RequestOptions {
+    /// The defaults, with this `timeout`.
+    #[must_use]
+    pub fn within(timeout: Duration) -> Self {
+        Self {
+            timeout,
+            ..Self::default()
+        }
+    }
+}
+
+/// A session with one server. Clones share it; when the last one is dropped the connection is closed.
+#[derive(Clone)]
+pub struct Session {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    link: Link,
+    shared: Arc<Shared>,
+    options: Options,
+}
+
+enum Link {
+    Stdio(Pipe),
+    Http(Arc<Endpoint>),
+}
+
+impl Session {
+    /// A session over the pipes of a child: `reader` is its output, `writer` its input. Needs a Tokio runtime.
+    pub fn stdio(
+        reader: impl AsyncRead + Send + Unpin + 'static,
+        writer: impl AsyncWrite + Send + Unpin + 'static,
+        mut options: Options,
+    ) -> Self {
+        let shared = Arc::new(Shared::new());
+        let pipe = Pipe::open(
+            reader,
+            writer,
+            &shared,
+            options.max_message,
+            options.garbage.take(),
+        );
+        Self {
+            inner: Arc::new(Inner {
+                link: Link::Stdio(pipe),
+                shared,
+                options,
+            }),
+        }
+    }
+
+    /// A session with a streamable HTTP endpoint. Connects with the first request. Needs a Tokio runtime.
+    pub fn http(target: HttpTarget, mut options: Options) -> Self {
+        options.garbage = None;
+        let shared = Arc::new(Shared::new());
+        let endpoint = Arc::new(Endpoint::new(
+            target,
+            Arc::clone(&shared),
+            options.max_message,
+        ));
+        Self {
+            inner: Arc::new(Inner {
+                link: Link::Http(endpoint),
+                shared,
+                options,
+            }),
+        }
+    }
+
+    /// Sends a request and waits for its result, which is given as it came.
+    ///
+    /// Dropping the future gives the request up, and tells the server.
+    ///
+    /// # Errors
+    /// See [`Error`]; a JSON-RPC error of the server is [`Error::Rpc`].
+    pub async fn request(
+        &self,
+        method: &str,
+        params: Option<Box<RawValue>>,
+        options: RequestOptions,
+    ) -> Outcome {
+        let touched = Arc::new(Notify::new());
+        let exchange = self.exchange(method, params, options.on_progress, Arc::clone(&touched));
+        bounded(
+            exchange,
+            options.timeout,
+            options.total_timeout,
+            &options.cancel,
+            &touched,
+        )
+        .await
+    }
+
+    async fn exchange(
+        &self,
+        method: &str,
+        params: Option<Box<RawValue>>,
+        on_progress: Option<mpsc::Sender<Progress>>,
+        touched: Arc<Notify>,
+    ) -> Outcome {
+        let shared = &self.inner.shared;
+        let id = shared.next_id();
+        let peer = shared.peer();
+        let modern = peer.as_ref().is_some_and(|peer| peer.era == Era::Modern);
+        let token = on_progress.is_some().then_some(id);
+        let params = self.dressed(params, modern, token)?;
+        match &self.inner.link {
+            Link::Stdio(pipe) => {
+                let line = wire::message(Some(id), method, params.as_deref());
+                let answer = shared.wait_for(id, on_progress, touched)?;
+                pipe.request(shared, id, line, answer, true).await
+            }
+            Link::Http(endpoint) => {
+                let used = endpoint.renewals();
+                let call = |progress| {
+                    endpoint.request(
+                        id,
+                        method,
+                        params.as_deref(),
+                        modern,
+                        progress,
+                        Arc::clone(&touched),
+                    )
+                };
+                match call(on_progress.clone()).await {
+                    Err(Error::SessionLost(_)) if !modern => {
+                        self.renew(used).await?;
+                        call(on_progress).await
+                    }
+                    outcome => outcome,
+                }
+            }
+        }
+    }
+
+    /// Opens a new HTTP session in place of a lost one, once for all who noticed.
+    async fn renew(&self, used: u64) -> Result<(), Error> {
+        let Link::Http(endpoint) = &self.inner.link else {
+            return Ok(());
+        };
+        let _turn = endpoint.renewal_turn().await;
+        if endpoint.renewals() != used {
+            return Ok(());
+        }
+        tracing::debug!("the server lost the HTTP session; opening a new one");
+        let renewed = self.initialize(crate::LEGACY_VERSIONS[0]).await;
+        renewed
+            .map(|_| ())
+            .map_err(|error| Error::SessionLost(error.to_string()))
+    }
+
+    /// A request of the handshake: no era is known yet, and giving up is not told to the server.
+    pub(crate) async fn handshake(
+        &self,
+        method: &str,
+        params: Box<RawValue>,
+        modern: bool,
+    ) -> Outcome {
+        let shared = &self.inner.shared;
+        let id = shared.next_id();
+        match &self.inner.link {
+            Link::Stdio(pipe) => {
+                let line = wire::message(Some(id), method, Some(&params));
+                let answer = shared.wait_for(id, None, Arc::default())?;
+                pipe.request(shared, id, line, answer, false).await
+            }
+            Link::Http(endpoint) => {
+                endpoint
+                    .request(id, method, Some(&params), modern, None, Arc::default())
+                    .await
+            }
+        }
+    }
+
+    /// What the era and the caller's wish for progress add to the parameters.
+    pub(crate) fn dressed(
+        &self,
+        params: Option<Box<RawValue>>,
+        modern: bool,
+        token: Option<u64>,
+    ) -> Result<Option<Box<RawValue>>, Error> {
+        let token = token.map(|token| token.to_string());
+        let client = modern.then(|| self.client_info());
+        let version = format!("\"{}\"", crate::MODERN_VERSION);
+        let mut set: Vec<(&str, &str)> = Vec::new();
+        if let Some(token) = &token {
+            set.push(("progressToken", token));
+        }
+        if let Some(client) = &client {
+            set.push(("io.modelcontextprotocol/protocolVersion", &version));
+            set.push(("io.modelcontextprotocol/clientInfo", client));
+            set.push(("io.modelcontextprotocol/clientCapabilities", "{}"));
+        }
+        if set.is_empty() {
+            Ok(params)
+        } else {
+            wire::with_meta(params.as_deref(), &set).map(Some)
+        }
+    }
+
+    pub(crate) fn client_info(&self) -> String {
+        let options = &self.inner.options;
+        serde_json::json!({"name": options.client_name, "version": options.client_version})
+            .to_string()
+    }
+
+    pub(crate) fn options(&self) -> &Options {
+        &self.inner.options
+    }
+
+    /// Sends a notification.
+    ///
+    /// # Errors
+    /// When it could not be handed over.
+    pub async fn notify(&self, method: &str, params: Option<Box<RawValue>>) -> Result<(), Error> {
+        match &self.inner.link {
+            Link::Stdio(pipe) => {
+                pipe.send(
+                    &self.inner.shared,
+                    None,
+                    wire::message(None, method, params.as_deref()),
+                )
+                .await
+            }
+            Link::Http(endpoint) => endpoint.notify(method, params.as_deref()).await,
+        }
+    }
+
+    /// What the server says by itself from now on.
+    #[must_use]
+    pub fn notifications(&self) -> Notifications {
+        Notifications {
+            from: self.inner.shared.notifications.subscribe(),
+        }
+    }
+
+    /// Asks for a sign of life and says how long it took: legacy `ping`, modern `server/discover`.
+    ///
+    /// # Errors
+    /// See [`Error`]. A server that knows no `ping` but says so is alive.
+    pub async fn ping(&self, timeout: Duration) -> Result<Duration, Error> {
+        let modern = self.peer().is_some_and(|peer| peer.era == Era::Modern);
+        let method = if modern { "server/discover" } else { "ping" };
+        let started = Instant::now();
+        match self
+            .request(method, None, RequestOptions::within(timeout))
+            .await
+        {
+            Ok(_)
+            | Err(Error::Rpc {
+                code: METHOD_NOT_FOUND,
+                ..
+            }) => Ok(started.elapsed()),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// What the server said about itself when it was last greeted.
+    #[must_use]
+    pub fn peer(&self) -> Option<Arc<Peer>> {
+        self.inner.shared.peer()
+    }
+
+    pub(crate) fn greeted(&self, peer: Peer) -> Peer {
+        if let Link::Http(endpoint) = &self.inner.link {
+            endpoint.greeted(&peer);
+        }
+        *lock(&self.inner.shared.peer) = Some(Arc::new(peer.clone()));
+        peer
+    }
+
+    /// Before the first greeting, or for one more: an HTTP session under way is forgotten.
+    pub(crate) fn forget_http_session(&self) {
+        if let Link::Http(endpoint) = &self.inner.link {
+            endpoint.forget_session();
+        }
+    }
+
+    /// Starts to listen to a legacy HTTP server between requests.
+    pub(crate) fn listen(&self) {
+        if let Link::Http(endpoint) = &self.inner.link
+            && self.inner.options.listen
+        {
+            endpoint.listen();
+        }
+    }
+
+    pub(crate) async fn old_transport(&self) -> bool {
+        match &self.inner.link {
+            Link::Stdio(_) => false,
+            Link::Http(endpoint) => endpoint.is_old_transport().await,
+        }
+    }
+
+    /// Ends the session: all who wait get [`Closed::Ours`]. On pipes the server's input is closed at once and its output
+    /// drained for at most 10 s; over HTTP the server is told to free its session, for at most 2 s.
+    pub async fn close(&self) {
+        self.inner.shared.close(Closed::Ours);
+        match &self.inner.link {
+            Link::Stdio(pipe) => pipe.stop.cancel(),
+            Link::Http(endpoint) => endpoint.free_session().await,
+        }
+    }
+
+    /// Waits until the connection is over, and says why. Over HTTP that is only when [`close`](Self::close) is called.
+    pub async fn closed(&self) -> Closed {
+        self.inner.shared.closed().await
+    }
+
+    /// Why the connection is over, if it is.
+    #[must_use]
+    pub fn closed_reason(&self) -> Option<Closed> {
+        self.inner.shared.closed_reason()
+    }
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        self.shared.close(Closed::Ours);
+        match &self.link {
+            Link::Stdio(pipe) => pipe.stop.cancel(),
+            Link::Http(endpoint) => {
+                let endpoint = Arc::clone(endpoint);
+                if let Ok(runtime) = tokio::runtime::Handle::try_current() {
+                    runtime.spawn(async move { endpoint.free_session().await });
+                }
+            }
+        }
+    }
+}
+
+/// Waits for `work` as long as the limits allow; progress starts `idle` anew, never `total`.
+async fn bounded<T>(
+    work: impl Future<Output = Result<T, Error>>,
+    idle: Duration,
+    total: Option<Duration>,
+    cancel: &CancellationToken,
+    touched: &Notify,
+) -> Result<T, Error> {
+    tokio::pin!(work);
+    let end = TokioInstant::now() + total.unwrap_or(FOREVER).min(FOREVER);
+    let mut due = TokioInstant::now() + idle.min(FOREVER);
+    loop {
+        tokio::select! {
+            biased;
+            outcome = &mut work => return outcome,
+            () = cancel.cancelled() => return Err(Error::Cancelled),
+            () = touched.notified() => due = TokioInstant::now() + idle.min(FOREVER),
+            () = tokio::time::sleep_until(due.min(end)) => {
+                return Err(Error::Timeout(if end <= due { total.unwrap_or(idle) } else { idle }));
+            }
+        }
+    }
+}
+
+/// What the server says by itself.
+pub struct Notifications {
+    from: broadcast::Receiver<Arc<Notification>>,
+}
+
+impl Notifications {
+    /// The next notification, or how many were lost because this reader was slow. `None` when the session is gone.
+    pub async fn next(&mut self) -> Option<Result<Arc<Notification>, u64>> {
+        match self.from.recv().await {
+            Ok(notification) => Some(Ok(notification)),
+            Err(broadcast::error::RecvError::Lagged(lost)) => Some(Err(lost)),
+            Err(broadcast::error::RecvError::Closed) => None,
+        }
+    }
+}
+
+/// What the tasks of a connection and its callers share.
+pub(crate) struct Shared {
+    next_id: AtomicU64,
+    waiting: Mutex<HashMap<u64, Waiting>>,
+    peer: Mutex<Option<Arc<Peer>>>,
+    notifications: broadcast::Sender<Arc<Notification>>,
+    closed: watch::Sender<Option<Closed>>,
+}
+
+struct Waiting {
+    answer: oneshot::Sender<Outcome>,
+    progress: Option<mpsc::Sender<Progress>>,
+    touched: Arc<Notify>,
+    sent: bool,
+}
+
+/// A place in the table of who waits; left when dropped.
+pub(crate) struct Answer<'a> {
+    pub(crate) id: u64,
+    shared: &'a Shared,
+    from: oneshot::Receiver<Outcome>,
+}
+
+impl Answer<'_> {
+    /// The outcome, once; or why the connection ended without one.
+    pub(crate) async fn outcome(&mut self) -> Outcome {
+        match (&mut self.from).await {
+            Ok(outcome) => outcome,
+            Err(_) => Err(Error::Closed(
+                self.shared.closed_reason().unwrap_or(Closed::Ours),
+            )),
+        }
+    }
+
+    /// The outcome, if it is there already.
+    pub(crate) fn outcome_now(&mut self) -> Option<Outcome> {
+        self.from.try_recv().ok()
+    }
+
+    /// Leaves the table; true when the request was written and has no answer.
+    pub(crate) fn leave(&self) -> bool {
+        lock(&self.shared.waiting)
+            .remove(&self.id)
+            .is_some_and(|waiting| waiting.sent)
+    }
+}
+
+impl Drop for Answer<'_> {
+    fn drop(&mut self) {
+        self.leave();
+    }
+}
+
+impl Shared {
+    fn new() -> Self {
+        Self {
+            next_id: AtomicU64::new(1),
+            waiting: Mutex::default(),
+            peer: Mutex::default(),
+            notifications: broadcast::channel(NOTIFICATIONS).0,
+            closed: watch::channel(None).0,
+        }
+    }
+
+    fn next_id(&self) -> u64 {
+        self.next_id.fetch_add(1, Ordering::Relaxed)
+    }
+
+    pub(crate) fn peer(&self) -> Option<Arc<Peer>> {
+        lock(&self.peer).clone()
+    }
+
+    pub(crate) fn wait_for(
+        &self,
+        id: u64,
+        progress: Option<mpsc::Sender<Progress>>,
+        touched: Arc<Notify>,
+    ) -> Result<Answer<'_>, Error> {
+        let (answer, from) = oneshot::channel();
+        lock(&self.waiting).insert(
+            id,
+            Waiting {
+                answer,
+                progress,
+                touched,
+                sent: false,
+            },
+        );
+        let place = Answer {
+            id,
+            shared: self,
+            from,
+        };
+        // Looked at after taking the place: whoever closes first marks the end, then clears the table.
+        match self.closed_reason() {
+            Some(reason) => Err(Error::Closed(reason)),
+            None => Ok(place),
+        }
+    }
+
+    /// False when nobody waits any more.
+    pub(crate) fn mark_sent(&self, id: u64) -> bool {
+        lock(&self.waiting)
+            .get_mut(&id)
+            .map(|waiting| waiting.sent = true)
+            .is_some()
+    }
+
+    /// Hands an answer, progress or notification to whom it concerns.
+    pub(crate) fn dispatch(&self, incoming: Incoming) {
+        match incoming {
+            Incoming::Answer {
+                id: Some(id),
+                outcome,
+            } => {
+                if let Some(waiting) = lock(&self.waiting).remove(&id) {
+                    // Fails when the caller just gave up: a late answer is dropped.
+                    let _ = waiting.answer.send(outcome);
+                }
+            }
+            Incoming::Notification(notification) => self.on_notification(notification),
+            Incoming::Answer { id: None, .. } | Incoming::Request { .. } => {}
+        }
+    }
+
+    fn on_notification(&self, notification: Notification) {
+        if let Some(token) = wire::progress_token(&notification) {
+            // Progress of what nobody waits for is dropped, as a late answer is.
+            if let Some(waiting) = lock(&self.waiting).get(&token)
+                && let (Some(progress), Some(params)) = (&waiting.progress, notification.params)
+            {
+                waiting.touched.notify_one();
+                let _ = progress.try_send(Progress { params });
+            }
+            return;
+        }
+        // Fails when nobody listens.
+        let _ = self.notifications.send(Arc::new(notification));
+    }
+
+    /// The first reason stays.
+    pub(crate) fn close(&self, reason: Closed) {
+        self.closed.send_if_modified(|closed| {
+            let first = closed.is_none();
+            closed.get_or_insert(reason);
+            first
+        });
+        let left = std::mem::take(&mut *lock(&self.waiting));
+        drop(left);
+    }
+
+    pub(crate) async fn closed(&self) -> Closed {
+        let mut closed = self.closed.subscribe();
+        let reason = closed
+            .wait_for(Option::is_some)
+            .await
+            .ok()
+            .and_then(|reason| reason.clone());
+        reason.unwrap_or(Closed::Ours)
+    }
+
+    pub(crate) fn closed_reason(&self) -> Option<Closed> {
+        self.closed.borrow().clone()
+    }
+}
+
+/// The tables stay consistent at every step, so a panic elsewhere does not spoil them.
+pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
