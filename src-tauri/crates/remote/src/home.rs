@@ -1,0 +1,61 @@
+//! The home directory of an engine and the way in that its owner writes there.
+
+use crate::Error;
+use serde::Deserialize;
+use std::{io, path::Path, path::PathBuf};
+
+/// Largest `engine.json` that is read, in bytes.
+const MAX_BOOT: u64 = 64 * 1024;
+
+/// The way into a running engine, as `engine.json` of its home tells it. It stays behind when an engine is killed.
+#[derive(Clone, PartialEq, Eq, Deserialize)]
+pub struct Boot {
+    /// Boot id.
+    pub boot: String,
+    /// Process id of the engine.
+    pub pid: u32,
+    /// Base address of the panel ("http://127.0.0.1:3000").
+    pub url: String,
+    /// Token of the control surfaces.
+    pub token: String,
+    /// Version of the engine.
+    pub version: String,
+}
+
+impl std::fmt::Debug for Boot {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Boot({}, pid {}, {})", self.boot, self.pid, self.url)
+    }
+}
+
+impl Boot {
+    /// Reads `engine.json` of a home.
+    ///
+    /// # Errors
+    /// [`Error::NoEngine`] where there is none, [`Error::File`] where it cannot be read.
+    pub fn read(home: &Path) -> Result<Self, Error> {
+        let path = home.join("engine.json");
+        let file = |error: String| Error::File {
+            path: path.clone(),
+            error,
+        };
+        let size = match std::fs::metadata(&path) {
+            Ok(found) => found.len(),
+            Err(e) if e.kind() == io::ErrorKind::NotFound => {
+                return Err(Error::NoEngine { home: home.into() });
+            }
+            Err(e) => return Err(file(e.to_string())),
+        };
+        if size > MAX_BOOT {
+            return Err(file(format!("it holds {size} bytes, more than {MAX_BOOT}")));
+        }
+        let text = std::fs::read(&path).map_err(|e| file(e.to_string()))?;
+        serde_json::from_slice(&text).map_err(|e| file(e.to_string()))
+    }
+}
+
+/// Where a home is when nobody says: `flotilla` in the platform's folder for application data.
+#[must_use]
+pub fn default_home() -> Option<PathBuf> {
+    Some(dirs::data_dir()?.join("flotilla"))
+}
