@@ -1,5 +1,5 @@
 //! Greets a server, lists its tools and calls one: `greet http://HOST/mcp [TOOL ARGUMENTS]`, or
-//! `greet [--tool TOOL ARGUMENTS] -- COMMAND ARGS…` for a server on pipes.
+//! `greet [TOOL ARGUMENTS] -- COMMAND ARGS…` for a server on pipes.
 
 use flotilla_mcp::{
     Closed, Error, HttpClient, HttpTarget, Options, RequestOptions, Session, fingerprint,
@@ -79,7 +79,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         &before[1..]
     };
     if let [tool, arguments] = call {
-        let (progress, mut steps) = mpsc::channel(16);
+        let (progress, mut steps) = mpsc::channel::<flotilla_mcp::Progress>(16);
         tokio::spawn(async move {
             while let Some(step) = steps.recv().await {
                 println!("progress {:?}", step.read());
