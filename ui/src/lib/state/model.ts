@@ -1,0 +1,45 @@
+import { createContext } from 'svelte';
+import { now } from '$kit/now.svelte';
+import type { Transport } from '$lib/transport';
+import { Events } from './events.svelte';
+import { Fleet } from './fleet.svelte';
+import { Link } from './link.svelte';
+import { Metrics } from './metrics.svelte';
+
+/** Everything the screen knows of one engine, and the way to ask it. Components get it with `getModel()`. */
+export class Model {
+  readonly link: Link;
+  readonly fleet: Fleet;
+  readonly events: Events;
+  readonly metrics: Metrics;
+
+  constructor(readonly transport: Transport) {
+    this.link = new Link(transport);
+    this.fleet = new Fleet(transport, (engineNow) => (now.offset = engineNow - Date.now()));
+    this.events = new Events(transport);
+    this.metrics = new Metrics(transport);
+  }
+
+  /** Begins to follow the engine; the returned function ends it. */
+  start(): () => void {
+    const ends = [this.link.start(), this.fleet.start(), this.events.start(), this.metrics.start()];
+    return () => ends.forEach((end) => end());
+  }
+
+  /** Short for a call of the transport. */
+  get call(): Transport['call'] {
+    return this.transport.call.bind(this.transport);
+  }
+
+  /** Whether what is shown may be old: no link, and the last word is older than three samplings. */
+  get stale(): boolean {
+    return !this.link.live && now.ms - this.link.status.since > 3 * this.metrics.interval;
+  }
+
+  /** Age of the last sample in milliseconds, where there is one. */
+  get sampleAge(): number | undefined {
+    return this.metrics.last === undefined ? undefined : Math.max(0, now.ms - this.metrics.last);
+  }
+}
+
+export const [getModel, setModel] = createContext<Model>();

@@ -1,0 +1,103 @@
+export type Theme = 'dark' | 'light' | 'system';
+export type Density = 'compact' | 'comfortable';
+/** Minutes of history that charts show. */
+export type Range = 5 | 15 | 30;
+
+interface Stored {
+  theme: Theme;
+  density: Density;
+  range: Range;
+  notify: boolean;
+  group: string;
+}
+
+const KEY = 'flotilla.prefs';
+const DEFAULTS: Stored = { theme: 'system', density: 'compact', range: 30, notify: true, group: 'attention' };
+
+function load(): Stored {
+  try {
+    return { ...DEFAULTS, ...(JSON.parse(localStorage.getItem(KEY) ?? '{}') as Partial<Stored>) };
+  } catch {
+    return DEFAULTS;
+  }
+}
+
+/** What this user likes on this machine. Kept in the browser's storage, never in the engine. */
+class Prefs {
+  #stored = $state<Stored>(DEFAULTS);
+  #systemDark = $state(true);
+
+  constructor() {
+    if (typeof window === 'undefined') return;
+    this.#stored = load();
+    const dark = matchMedia('(prefers-color-scheme: dark)');
+    this.#systemDark = dark.matches;
+    dark.addEventListener('change', (event) => (this.#systemDark = event.matches));
+    this.#show();
+  }
+
+  get theme(): Theme {
+    return this.#stored.theme;
+  }
+  set theme(theme: Theme) {
+    this.#set({ theme });
+  }
+
+  get density(): Density {
+    return this.#stored.density;
+  }
+  set density(density: Density) {
+    this.#set({ density });
+  }
+
+  get range(): Range {
+    return this.#stored.range;
+  }
+  set range(range: Range) {
+    this.#set({ range });
+  }
+
+  get notify(): boolean {
+    return this.#stored.notify;
+  }
+  set notify(notify: boolean) {
+    this.#set({ notify });
+  }
+
+  get group(): string {
+    return this.#stored.group;
+  }
+  set group(group: string) {
+    this.#set({ group });
+  }
+
+  /** The theme in force. */
+  get shown(): 'dark' | 'light' {
+    if (this.#stored.theme !== 'system') return this.#stored.theme;
+    return this.#systemDark ? 'dark' : 'light';
+  }
+
+  /** The range in milliseconds. */
+  get rangeMs(): number {
+    return this.#stored.range * 60_000;
+  }
+
+  #set(change: Partial<Stored>): void {
+    this.#stored = { ...this.#stored, ...change };
+    localStorage.setItem(KEY, JSON.stringify(this.#stored));
+    this.#show();
+  }
+
+  /** Puts theme and density onto the document; the root component calls it when the system's theme changes. */
+  #show(): void {
+    document.documentElement.dataset['theme'] = this.shown;
+    document.documentElement.dataset['density'] = this.density;
+  }
+
+  /** Follows the system's theme; for an `$effect`. */
+  follow(): void {
+    document.documentElement.dataset['theme'] = this.shown;
+  }
+}
+
+export const prefs = new Prefs();
