@@ -66,9 +66,9 @@ impl WireError {
         self
     }
 
-    /// "no server NAME".
+    /// For a name that is not declared.
     pub fn no_server(id: impl std::fmt::Display) -> Self {
-        Self::new(ErrorCode::NotFound, format!("no server {id}"))
+        Self::new(ErrorCode::NotFound, format!("find the server {id}: it is not declared"))
     }
 }
 
