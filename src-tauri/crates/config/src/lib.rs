@@ -1,1 +1,30 @@
-//! (in the making)
+//! `fleet.toml`: reading it, saying what is wrong with it, saying what changed, and editing it; importing other programs'
+//! configurations; keeping secrets.
+//!
+//! Everything but the secret stores is a pure function from text to values. [`parse`] gives a [`Fleet`] with every default filled
+//! in, or *all* findings, each at its line and column. [`diff`] says what differs between two fleets and how deep that cuts.
+//! The functions of [`edit`] change a text and keep its comments and order; what they give back always parses. [`import`] turns the
+//! files of AI clients into tables to add. [`resolve`] turns a declared command into one that can be run.
+//!
+//! [`secrets`] is the only part with effects: the desktop's keyring, or a private file in the home.
+//!
+//! What it never does: watch or write `fleet.toml`, start anything, write to another program's file, or print a secret.
+
+#![warn(missing_docs)]
+
+mod diff;
+pub mod edit;
+pub mod file;
+mod fleet;
+pub mod import;
+mod parse;
+pub mod resolve;
+pub mod secrets;
+mod text;
+mod units;
+
+pub use diff::{Change, ChangeKind, Effects, diff};
+pub use fleet::{Fleet, Profile};
+pub use parse::parse;
+pub use resolve::expand;
+pub use text::{hash, unified_diff};

@@ -1,0 +1,449 @@
+//! What differs between two fleets, and how deep it cuts.
+
+use crate::{Fleet, units};
+use flotilla_contract::{
+    ServerId, ServerSpec,
+    spec::{
+        Check, DependencyCondition, HealthCheck, Launch, Limits, RestartPolicy, RestartWhen,
+        Transport, Value,
+    },
+};
+use std::{collections::BTreeMap, fmt::Display};
+
+/// One change. A changed server is one change, however many of its fields differ.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Change {
+    /// Which server; `None` is the fleet itself.
+    pub server: Option<ServerId>,
+    /// What kind of change.
+    pub kind: ChangeKind,
+    /// The change for people ("fetch: replicas 1 → 3"). Holds no value of an environment variable or header.
+    pub sentence: String,
+}
+
+/// The kind of a change.
+#[derive(Clone, Debug, PartialEq)]
+pub enum ChangeKind {
+    /// A server is new.
+    Added,
+    /// A server is gone.
+    Removed,
+    /// A server differs.
+    Changed {
+        /// Keys that differ ("replicas", "health.interval").
+        fields: Vec<String>,
+        /// What must be done about it.
+        effects: Effects,
+    },
+    /// A setting of the fleet itself differs ("panel.port").
+    Setting {
+        /// Its key.
+        field: &'static str,
+    },
+}
+
+/// What a change of a server asks for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Effects {
+    /// Another command, environment, port, URL or header: its processes (or sessions) must be made anew.
+    pub process: bool,
+    /// Disabled or enabled.
+    pub admin: bool,
+    /// Other replicas: clear an override of `replicas`, then scale.
+    pub replicas: bool,
+    /// Another `autostart`: clear an override of `running`.
+    pub autostart: bool,
+    /// Other health settings: probes go on with these.
+    pub health: bool,
+    /// Another restart policy, stop timeout, limits or dependencies: count from the next event on.
+    pub policy: bool,
+    /// Category, tags, description, Prometheus page: shown, nothing more.
+    pub labels: bool,
+}
+
+/// What turns `old` into `new`: settings, then removed servers, then the new file's servers in its order.
+#[must_use]
+pub fn diff(old: &Fleet, new: &Fleet) -> Vec<Change> {
+    let mut changes = settings(old, new);
+    let gone = old
+        .servers
+        .iter()
+        .filter(|server| new.server(&server.id).is_none());
+    changes.extend(gone.map(|server| whole(server, ChangeKind::Removed, "removed".into())));
+    changes.extend(
+        new.servers
+            .iter()
+            .filter_map(|server| match old.server(&server.id) {
+                Some(before) => changed(before, server),
+                None => Some(whole(
+                    server,
+                    ChangeKind::Added,
+                    format!("added: {}", what_it_is(&server.transport)),
+                )),
+            }),
+    );
+    changes
+}
+
+fn whole(server: &ServerSpec, kind: ChangeKind, words: String) -> Change {
+    Change {
+        server: Some(server.id.clone()),
+        kind,
+        sentence: format!("{}: {words}", server.id),
+    }
+}
+
+fn what_it_is(transport: &Transport) -> String {
+    match transport {
+        Transport::Stdio { launch } => format!("runs {}", command_line(launch)),
+        Transport::Http { launch, port, .. } => {
+            format!("runs {} on port {port}", command_line(launch))
+        }
+        Transport::Url { url, .. } => format!("at {}", without_credentials(url)),
+        Transport::Sse { url } => format!("at {}, kept disabled", without_credentials(url)),
+    }
+}
+
+fn command_line(launch: &Launch) -> String {
+    std::iter::once(&launch.command)
+        .chain(&launch.args)
+        .map(|word| quoted(word))
+        .collect::<Vec<_>>()
+        .join(" ")
+}
+
+/// A word of a command line, quoted where a reader could mistake its ends.
+pub(crate) fn quoted(word: &str) -> String {
+    let plain = !word.is_empty()
+        && !word.contains(|c: char| c.is_whitespace() || matches!(c, '"' | '\'' | '\\'));
+    if plain {
+        word.to_owned()
+    } else {
+        format!("{word:?}")
+    }
+}
+
+/// A URL without user, password and query, as it may be shown.
+pub(crate) fn without_credentials(text: &str) -> String {
+    let Ok(mut url) = url::Url::parse(text) else {
+        return text.to_owned();
+    };
+    let hidden = url.password().is_some() || !url.username().is_empty() || url.query().is_some();
+    if !hidden {
+        return text.to_owned();
+    }
+    // Refused only for URLs that cannot have them.
+    let _ = url.set_password(None);
+    let _ = url.set_username("");
+    let query = url.query().is_some();
+    url.set_query(None);
+    if query {
+        format!("{url}?…")
+    } else {
+        url.to_string()
+    }
+}
+
+fn settings(old: &Fleet, new: &Fleet) -> Vec<Change> {
+    let port = |fleet: &Fleet| {
+        fleet
+            .panel_port
+            .map_or_else(|| "default".into(), |port| port.to_string())
+    };
+    let interval = |fleet: &Fleet| {
+        units::show_duration(u64::try_from(fleet.sample_interval.as_millis()).unwrap_or(u64::MAX))
+    };
+    [
+        (
+            "profile",
+            old.profile.word().to_owned(),
+            new.profile.word().to_owned(),
+        ),
+        ("panel.port", port(old), port(new)),
+        ("sampling.interval", interval(old), interval(new)),
+    ]
+    .into_iter()
+    .filter(|(_, before, after)| before != after)
+    .map(|(field, before, after)| Change {
+        server: None,
+        kind: ChangeKind::Setting { field },
+        sentence: format!("{field} {before} → {after}"),
+    })
+    .collect()
+}
+
+/// The differences of one server while they are collected.
+#[derive(Default)]
+struct Differences {
+    fields: Vec<String>,
+    words: Vec<String>,
+}
+
+impl Differences {
+    /// Notes a field whose values may be shown. Gives whether it differs.
+    fn shown<T: PartialEq>(
+        &mut self,
+        field: &str,
+        old: &T,
+        new: &T,
+        show: impl Fn(&T) -> String,
+    ) -> bool {
+        let differs = old != new;
+        if differs {
+            self.words
+                .push(format!("{field} {} → {}", show(old), show(new)));
+            self.fields.push(field.into());
+        }
+        differs
+    }
+
+    fn plain<T: PartialEq + Display>(&mut self, field: &str, old: &T, new: &T) -> bool {
+        self.shown(field, old, new, T::to_string)
+    }
+
+    fn duration(&mut self, field: &str, old: u64, new: u64) -> bool {
+        self.shown(field, &old, &new, |ms| units::show_duration(*ms))
+    }
+
+    /// Notes which names came, went or changed; never their values.
+    fn names(
+        &mut self,
+        field: &str,
+        old: &BTreeMap<String, Value>,
+        new: &BTreeMap<String, Value>,
+    ) -> bool {
+        let before = self.fields.len();
+        let all: std::collections::BTreeSet<&String> = old.keys().chain(new.keys()).collect();
+        for name in all {
+            let word = match (old.get(name), new.get(name)) {
+                (None, Some(_)) => "added",
+                (Some(_), None) => "removed",
+                (Some(a), Some(b)) if a != b => "changed",
+                _ => continue,
+            };
+            self.words.push(format!("{field} {name} {word}"));
+            self.fields.push(format!("{field}.{name}"));
+        }
+        self.fields.len() > before
+    }
+}
+
+fn changed(old: &ServerSpec, new: &ServerSpec) -> Option<Change> {
+    let mut d = Differences::default();
+    let effects = Effects {
+        process: transport(&mut d, &old.transport, &new.transport),
+        admin: d.shown("disabled", &old.disabled, &new.disabled, |why| {
+            why.clone().unwrap_or_else(|| "no".into())
+        }),
+        replicas: d.plain("replicas", &old.replicas, &new.replicas),
+        autostart: d.plain("autostart", &old.autostart, &new.autostart),
+        health: health(&mut d, &old.health, &new.health),
+        policy: policy(&mut d, old, new),
+        labels: labels(&mut d, old, new),
+    };
+    if d.fields.is_empty() {
+        return None;
+    }
+    let sentence = format!("{}: {}", new.id, d.words.join(", "));
+    Some(Change {
+        server: Some(new.id.clone()),
+        kind: ChangeKind::Changed {
+            fields: d.fields,
+            effects,
+        },
+        sentence,
+    })
+}
+
+fn transport(d: &mut Differences, old: &Transport, new: &Transport) -> bool {
+    if std::mem::discriminant(old) != std::mem::discriminant(new) {
+        d.fields.push("transport".into());
+        d.words.push(format!("now {}", what_it_is(new)));
+        return true;
+    }
+    // Every part is looked at: `||` would stop at the first that differs.
+    match (old, new) {
+        (Transport::Stdio { launch: a }, Transport::Stdio { launch: b }) => launch(d, a, b),
+        (
+            Transport::Http {
+                launch: a,
+                port,
+                path,
+                headers,
+            },
+            Transport::Http {
+                launch: b,
+                port: new_port,
+                path: new_path,
+                headers: new_headers,
+            },
+        ) => {
+            launch(d, a, b)
+                | d.plain("port", port, new_port)
+                | d.plain("path", path, new_path)
+                | d.names("headers", headers, new_headers)
+        }
+        (
+            Transport::Url { url, headers },
+            Transport::Url {
+                url: new_url,
+                headers: new_headers,
+            },
+        ) => {
+            d.shown("url", url, new_url, |url| without_credentials(url))
+                | d.names("headers", headers, new_headers)
+        }
+        (Transport::Sse { url }, Transport::Sse { url: new_url }) => {
+            d.shown("url", url, new_url, |url| without_credentials(url))
+        }
+        _ => false,
+    }
+}
+
+fn launch(d: &mut Differences, old: &Launch, new: &Launch) -> bool {
+    let words = |words: &Vec<String>| {
+        format!(
+            "[{}]",
+            words
+                .iter()
+                .map(|word| quoted(word))
+                .collect::<Vec<_>>()
+                .join(" ")
+        )
+    };
+    d.shown("command", &old.command, &new.command, |command| {
+        quoted(command)
+    }) | d.shown("args", &old.args, &new.args, words)
+        | d.names("env", &old.env, &new.env)
+        | d.shown("cwd", &old.cwd, &new.cwd, |cwd| {
+            cwd.clone().unwrap_or_else(|| "default".into())
+        })
+}
+
+fn health(d: &mut Differences, old: &HealthCheck, new: &HealthCheck) -> bool {
+    d.shown("health.check", &old.check, &new.check, show_check)
+        | d.duration("health.interval", old.interval_ms, new.interval_ms)
+        | d.duration("health.timeout", old.timeout_ms, new.timeout_ms)
+        | d.duration(
+            "health.retry_interval",
+            old.retry_interval_ms,
+            new.retry_interval_ms,
+        )
+        | d.duration(
+            "health.start_timeout",
+            old.start_timeout_ms,
+            new.start_timeout_ms,
+        )
+        | d.plain(
+            "health.unhealthy_after",
+            &old.unhealthy_after,
+            &new.unhealthy_after,
+        )
+        | d.plain(
+            "health.healthy_after",
+            &old.healthy_after,
+            &new.healthy_after,
+        )
+}
+
+fn show_check(check: &Check) -> String {
+    match check {
+        Check::Mcp => "mcp".into(),
+        Check::None => "none".into(),
+        Check::Http { url } => format!("http {}", without_credentials(url)),
+        Check::Tcp { address } => format!("tcp {address}"),
+        Check::Exec { command } => format!(
+            "exec {}",
+            command
+                .iter()
+                .map(|word| quoted(word))
+                .collect::<Vec<_>>()
+                .join(" ")
+        ),
+    }
+}
+
+fn policy(d: &mut Differences, old: &ServerSpec, new: &ServerSpec) -> bool {
+    restart(d, &old.restart, &new.restart)
+        | d.duration("stop_timeout", old.stop_timeout_ms, new.stop_timeout_ms)
+        | limits(d, &old.limits, &new.limits)
+        | d.shown("depends_on", &old.depends_on, &new.depends_on, |list| {
+            let one = |dependency: &flotilla_contract::spec::Dependency| match dependency.condition
+            {
+                DependencyCondition::Started => dependency.server.to_string(),
+                DependencyCondition::Healthy => format!("{} (healthy)", dependency.server),
+            };
+            format!("[{}]", list.iter().map(one).collect::<Vec<_>>().join(", "))
+        })
+}
+
+fn restart(d: &mut Differences, old: &RestartPolicy, new: &RestartPolicy) -> bool {
+    let policy = |when: &RestartWhen| {
+        String::from(match when {
+            RestartWhen::OnFailure => "on_failure",
+            RestartWhen::Always => "always",
+            RestartWhen::Never => "never",
+        })
+    };
+    let durations = |list: &Vec<u64>| {
+        format!(
+            "[{}]",
+            list.iter()
+                .map(|ms| units::show_duration(*ms))
+                .collect::<Vec<_>>()
+                .join(", ")
+        )
+    };
+    d.shown("restart.policy", &old.policy, &new.policy, policy)
+        | d.shown("restart.delays", &old.delays_ms, &new.delays_ms, durations)
+        | d.plain("restart.jitter", &old.jitter, &new.jitter)
+        | d.shown(
+            "restart.max_restarts",
+            &old.max_restarts,
+            &new.max_restarts,
+            |max| or(*max, "unlimited"),
+        )
+        | d.duration(
+            "restart.reset_after",
+            old.reset_after_ms,
+            new.reset_after_ms,
+        )
+        | d.shown(
+            "restart.success_exit_codes",
+            &old.success_exit_codes,
+            &new.success_exit_codes,
+            |codes| format!("{codes:?}"),
+        )
+        | d.plain("restart.on_unhealthy", &old.on_unhealthy, &new.on_unhealthy)
+}
+
+fn limits(d: &mut Differences, old: &Limits, new: &Limits) -> bool {
+    d.shown("limits.rss", &old.rss_bytes, &new.rss_bytes, |rss| {
+        rss.map_or_else(|| "none".into(), units::show_size)
+    }) | d.shown(
+        "limits.children",
+        &old.children,
+        &new.children,
+        |children| or(*children, "none"),
+    )
+}
+
+fn labels(d: &mut Differences, old: &ServerSpec, new: &ServerSpec) -> bool {
+    d.plain("category", &old.category, &new.category)
+        | d.shown("tags", &old.tags, &new.tags, |tags| {
+            format!("[{}]", tags.join(", "))
+        })
+        | d.shown("description", &old.description, &new.description, |text| {
+            or(text.as_ref().map(|t| format!("{t:?}")), "none")
+        })
+        | d.shown(
+            "metrics_path",
+            &old.metrics_path,
+            &new.metrics_path,
+            |path| or(path.as_ref(), "none"),
+        )
+}
+
+fn or(value: Option<impl Display>, absent: &str) -> String {
+    value.map_or_else(|| absent.to_owned(), |value| value.to_string())
+}

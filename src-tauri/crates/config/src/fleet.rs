@@ -1,0 +1,109 @@
+use flotilla_contract::{
+    ServerId, ServerSpec,
+    spec::{Transport, Value},
+};
+use std::{collections::BTreeMap, time::Duration};
+
+/// What `fleet.toml` declares, every default filled in.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Fleet {
+    /// The profile.
+    pub profile: Profile,
+    /// Port of the panel, if the operator set one: when it is taken, that is an error. 0 means any free one.
+    pub panel_port: Option<u16>,
+    /// Distance of two samplings (default 2 s).
+    pub sample_interval: Duration,
+    /// The servers, in the order of the file.
+    pub servers: Vec<ServerSpec>,
+}
+
+impl Default for Fleet {
+    /// What an empty file declares.
+    fn default() -> Self {
+        Self {
+            profile: Profile::default(),
+            panel_port: None,
+            sample_interval: Duration::from_secs(2),
+            servers: Vec::new(),
+        }
+    }
+}
+
+impl Fleet {
+    /// The server of this name.
+    #[must_use]
+    pub fn server(&self, id: &ServerId) -> Option<&ServerSpec> {
+        self.servers.iter().find(|server| server.id == *id)
+    }
+
+    /// Names of the secrets that the file refers to, with the servers that do.
+    #[must_use]
+    pub fn secrets(&self) -> BTreeMap<String, Vec<ServerId>> {
+        let mut used: BTreeMap<String, Vec<ServerId>> = BTreeMap::new();
+        for server in &self.servers {
+            for name in secret_names(&server.transport) {
+                let servers = used.entry(name.to_owned()).or_default();
+                if !servers.contains(&server.id) {
+                    servers.push(server.id.clone());
+                }
+            }
+        }
+        used
+    }
+}
+
+/// Names of the secrets in environment and headers.
+pub(crate) fn secret_names(transport: &Transport) -> impl Iterator<Item = &str> {
+    let env = transport.launch().map(|launch| &launch.env);
+    let headers = match transport {
+        Transport::Http { headers, .. } | Transport::Url { headers, .. } => Some(headers),
+        Transport::Stdio { .. } | Transport::Sse { .. } => None,
+    };
+    env.into_iter()
+        .chain(headers)
+        .flat_map(BTreeMap::values)
+        .filter_map(|value| match value {
+            Value::Secret { name } => Some(name.as_str()),
+            Value::Text { .. } => None,
+        })
+}
+
+/// What the fleet is for. It sets the default of `health.interval`, and nothing else.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Profile {
+    /// Health is checked every 30 s.
+    #[default]
+    Production,
+    /// Health is checked every 10 s.
+    Development,
+    /// Health is checked every second.
+    Test,
+}
+
+impl Profile {
+    pub(crate) const WORDS: &'static [(&'static str, Self)] = &[
+        ("production", Self::Production),
+        ("development", Self::Development),
+        ("test", Self::Test),
+    ];
+
+    /// The word in the file.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Production => "production",
+            Self::Development => "development",
+            Self::Test => "test",
+        }
+    }
+
+    /// Default distance of two health checks, in milliseconds.
+    #[must_use]
+    pub fn health_interval_ms(self) -> u64 {
+        match self {
+            Self::Production => 30_000,
+            Self::Development => 10_000,
+            Self::Test => 1_000,
+        }
+    }
+}
