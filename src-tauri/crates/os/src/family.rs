@@ -1,27 +1,24 @@
-use crate::{Ending, Mark, ProcessTable, signal_process};
+use crate::{Ending, Mark, Process, ProcessTable, signal_process};
 
 #[cfg(target_os = "linux")]
 use crate::linux::environ;
 #[cfg(not(target_os = "linux"))]
 use crate::sys::environ;
 
-/// Everything in the table that carries one of these marks or belongs to the trees of these roots, as (pid, start).
+/// Everything in the table that carries one of these marks or belongs to the trees of these roots.
 ///
 /// The answer has one row per mark. Zombies are left out: they have ended. This process and process 1 never belong.
 #[must_use]
-pub fn family(table: &ProcessTable, wanted: &[(Mark, Vec<u32>)]) -> Vec<Vec<(u32, u64)>> {
+pub fn family(table: &ProcessTable, wanted: &[(Mark, Vec<u32>)]) -> Vec<Vec<Process>> {
     let me = std::process::id();
     let kin = table.kinship();
-    let mut found: Vec<Vec<(u32, u64)>> = wanted
+    let mut found: Vec<Vec<&Process>> = wanted
         .iter()
         .map(|(_, roots)| {
             if roots.is_empty() {
                 Vec::new()
             } else {
                 kin.trees(roots)
-                    .iter()
-                    .map(|p| (p.pid, p.start_time))
-                    .collect()
             }
         })
         .collect();
@@ -38,15 +35,20 @@ pub fn family(table: &ProcessTable, wanted: &[(Mark, Vec<u32>)]) -> Vec<Vec<(u32
         };
         let Some(text) = text else { continue };
         for (row, (mark, _)) in found.iter_mut().zip(wanted) {
-            if mark.covers(text) && !row.iter().any(|(pid, _)| *pid == process.pid) {
-                row.push((process.pid, process.start_time));
+            if mark.covers(text) && !row.iter().any(|p| p.pid == process.pid) {
+                row.push(process);
             }
         }
     }
-    for row in &mut found {
-        row.retain(|(pid, _)| *pid != me && *pid > 1);
-    }
     found
+        .into_iter()
+        .map(|row| {
+            row.into_iter()
+                .filter(|p| p.pid != me && p.pid > 1)
+                .cloned()
+                .collect()
+        })
+        .collect()
 }
 
 /// Kills everything that carries the mark or belongs to the roots' trees, and looks again until nothing is left
@@ -62,8 +64,8 @@ pub fn kill_family(mark: &Mark, roots: &[u32], rounds: u32) -> usize {
         if left == 0 {
             break;
         }
-        for (pid, start) in found {
-            signal_process(pid, start, Ending::Kill);
+        for process in found {
+            signal_process(process.pid, process.start_time, Ending::Kill);
         }
         std::thread::sleep(std::time::Duration::from_millis(if round < 5 {
             5

@@ -40,11 +40,25 @@ impl LogFiles {
     pub(crate) fn start(dir: Option<PathBuf>) -> Self {
         let started = dir.map(|dir| {
             let (to, from) = sync_channel(QUEUE);
-            (to, std::thread::Builder::new().name("log-files".into()).spawn(move || write_all(&dir, &from)).ok())
+            (
+                to,
+                std::thread::Builder::new()
+                    .name("log-files".into())
+                    .spawn(move || write_all(&dir, &from))
+                    .ok(),
+            )
         });
         match started {
-            Some((to, Some(writer))) => Self { to: Some(to), dropped: AtomicU64::new(0), writer: Some(writer) },
-            _ => Self { to: None, dropped: AtomicU64::new(0), writer: None },
+            Some((to, Some(writer))) => Self {
+                to: Some(to),
+                dropped: AtomicU64::new(0),
+                writer: Some(writer),
+            },
+            _ => Self {
+                to: None,
+                dropped: AtomicU64::new(0),
+                writer: None,
+            },
         }
     }
 
@@ -54,16 +68,25 @@ impl LogFiles {
 
     /// Appends lines in the form of [`format_line`].
     pub(crate) fn append(&self, id: &InstanceId, text: Vec<u8>) {
-        let (Some(to), false) = (&self.to, text.is_empty()) else { return };
-        let mut batch = Batch { id: id.clone(), text };
+        let (Some(to), false) = (&self.to, text.is_empty()) else {
+            return;
+        };
+        let mut batch = Batch {
+            id: id.clone(),
+            text,
+        };
         let missed = self.dropped.swap(0, Ordering::Relaxed);
         if missed > 0 {
-            let mut mark = format!("-- {missed} lines of all servers were not written: the disk was too slow --\n").into_bytes();
+            let mut mark = format!(
+                "-- {missed} lines of all servers were not written: the disk was too slow --\n"
+            )
+            .into_bytes();
             mark.append(&mut batch.text);
             batch.text = mark;
         }
         if let Err(error) = to.try_send(batch) {
-            let (std::sync::mpsc::TrySendError::Full(batch) | std::sync::mpsc::TrySendError::Disconnected(batch)) = error;
+            let (std::sync::mpsc::TrySendError::Full(batch)
+            | std::sync::mpsc::TrySendError::Disconnected(batch)) = error;
             let lines = memchr::memchr_iter(b'\n', &batch.text).count() as u64;
             self.dropped.fetch_add(missed + lines, Ordering::Relaxed);
         }
@@ -105,20 +128,34 @@ fn write_all(dir: &Path, from: &Receiver<Batch>) {
     }
 }
 
-fn write_one(dir: &Path, open: &mut HashMap<InstanceId, (File, u64)>, batch: &Batch) -> std::io::Result<()> {
-    let path = dir.join(batch.id.server.as_str()).join(format!("{}.log", batch.id.index));
+fn write_one(
+    dir: &Path,
+    open: &mut HashMap<InstanceId, (File, u64)>,
+    batch: &Batch,
+) -> std::io::Result<()> {
+    let path = dir
+        .join(batch.id.server.as_str())
+        .join(format!("{}.log", batch.id.index));
     if !open.contains_key(&batch.id) {
         fs::create_dir_all(dir.join(batch.id.server.as_str()))?;
         let file = OpenOptions::new().create(true).append(true).open(&path)?;
         let size = file.metadata()?.len();
         open.insert(batch.id.clone(), (file, size));
     }
-    let Some((file, size)) = open.get_mut(&batch.id) else { return Ok(()) };
+    let Some((file, size)) = open.get_mut(&batch.id) else {
+        return Ok(());
+    };
     file.write_all(&batch.text)?;
     *size += batch.text.len() as u64;
     if *size >= FILE_BYTES {
         open.remove(&batch.id);
-        let numbered = |n: u32| if n == 0 { path.clone() } else { path.with_extension(format!("log.{n}")) };
+        let numbered = |n: u32| {
+            if n == 0 {
+                path.clone()
+            } else {
+                path.with_extension(format!("log.{n}"))
+            }
+        };
         for n in (0..KEPT).rev() {
             if numbered(n).exists() {
                 fs::rename(numbered(n), numbered(n + 1))?;
@@ -145,10 +182,21 @@ mod tests {
                 files.append(&id, vec![b'x'; 1 << 20]);
             }
         }
-        let mut names: Vec<String> = fs::read_dir(dir.path().join("a")).unwrap().map(|e| e.unwrap().file_name().into_string().unwrap()).collect();
+        let mut names: Vec<String> = fs::read_dir(dir.path().join("a"))
+            .unwrap()
+            .map(|e| e.unwrap().file_name().into_string().unwrap())
+            .collect();
         names.sort();
-        let kept: u64 = names.iter().map(|n| fs::metadata(dir.path().join("a").join(n)).unwrap().len()).sum();
-        assert!(names.iter().all(|n| ["2.log", "2.log.1", "2.log.2"].contains(&n.as_str())), "{names:?}");
+        let kept: u64 = names
+            .iter()
+            .map(|n| fs::metadata(dir.path().join("a").join(n)).unwrap().len())
+            .sum();
+        assert!(
+            names
+                .iter()
+                .all(|n| ["2.log", "2.log.1", "2.log.2"].contains(&n.as_str())),
+            "{names:?}"
+        );
         assert!(kept <= (FILE_BYTES + (1 << 20)) * 3, "{kept}");
         let files = LogFiles::start(Some(dir.path().to_owned()));
         let mut text = Vec::new();

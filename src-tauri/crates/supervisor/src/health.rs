@@ -106,10 +106,20 @@ impl Health {
         (self.checked_at, self.check_ms) = (None, None);
         if self.enabled() {
             self.due = Some(now.mono);
-            self.set(now, HealthLevel::Starting, HealthCode::FirstAnswer, "Runs, waits for its first answer".into());
+            self.set(
+                now,
+                HealthLevel::Starting,
+                HealthCode::FirstAnswer,
+                "Runs, waits for its first answer".into(),
+            );
         } else {
             self.due = None;
-            self.set(now, HealthLevel::Unknown, HealthCode::NoCheck, "Runs; nobody checks it, its check is none".into());
+            self.set(
+                now,
+                HealthLevel::Unknown,
+                HealthCode::NoCheck,
+                "Runs; nobody checks it, its check is none".into(),
+            );
         }
     }
 
@@ -150,21 +160,51 @@ impl Health {
     fn on_good(&mut self, now: Now, findings: &[(HealthCode, String)], proof: &str) -> Turn {
         self.bad = 0;
         self.good += 1;
-        let recovering = self.proven && self.level == HealthLevel::Unhealthy && self.good < self.check.healthy_after;
-        self.due = Some(now.mono + Duration::from_millis(if recovering { self.check.retry_interval_ms } else { self.check.interval_ms }));
+        let recovering = self.proven
+            && self.level == HealthLevel::Unhealthy
+            && self.good < self.check.healthy_after;
+        self.due = Some(
+            now.mono
+                + Duration::from_millis(if recovering {
+                    self.check.retry_interval_ms
+                } else {
+                    self.check.interval_ms
+                }),
+        );
         if recovering {
-            let sentence = format!("Answers again, {} of {} good answers in a row", self.good, self.check.healthy_after);
-            self.set(now, HealthLevel::Unhealthy, HealthCode::Recovering, sentence);
+            let sentence = format!(
+                "Answers again, {} of {} good answers in a row",
+                self.good, self.check.healthy_after
+            );
+            self.set(
+                now,
+                HealthLevel::Unhealthy,
+                HealthCode::Recovering,
+                sentence,
+            );
             return Turn::None;
         }
-        let turn = if self.proven && self.level != HealthLevel::Unhealthy { Turn::None } else { Turn::Proven };
+        let turn = if self.proven && self.level != HealthLevel::Unhealthy {
+            Turn::None
+        } else {
+            Turn::Proven
+        };
         self.proven = true;
         match findings.first() {
             Some((code, _)) => {
-                let sentence = findings.iter().map(|(_, s)| s.as_str()).collect::<Vec<_>>().join("; ");
+                let sentence = findings
+                    .iter()
+                    .map(|(_, s)| s.as_str())
+                    .collect::<Vec<_>>()
+                    .join("; ");
                 self.set(now, HealthLevel::Degraded, *code, sentence);
             }
-            None => self.set(now, HealthLevel::Healthy, HealthCode::Proven, format!("Answers as it should, {proof}")),
+            None => self.set(
+                now,
+                HealthLevel::Healthy,
+                HealthCode::Proven,
+                format!("Answers as it should, {proof}"),
+            ),
         }
         turn
     }
@@ -178,18 +218,33 @@ impl Health {
                 Found::Bad { sentence, .. } => format!("Runs, not proven yet: {sentence}"),
                 _ => "Runs, waits for its first answer".into(),
             };
-            self.set(now, HealthLevel::Starting, HealthCode::FirstAnswer, sentence);
+            self.set(
+                now,
+                HealthLevel::Starting,
+                HealthCode::FirstAnswer,
+                sentence,
+            );
             return Turn::None;
         }
         self.due = Some(now.mono + Duration::from_millis(self.check.retry_interval_ms));
         let was = self.level;
         let (code, sentence) = match found {
-            Found::Bad { code, sentence } => (code, format!("Not proven within {}: {sentence}", span(limit))),
-            _ => (HealthCode::StartTimeout, format!("Gave no first answer within {}", span(limit))),
+            Found::Bad { code, sentence } => (
+                code,
+                format!("Not proven within {}: {sentence}", span(limit)),
+            ),
+            _ => (
+                HealthCode::StartTimeout,
+                format!("Gave no first answer within {}", span(limit)),
+            ),
         };
         self.good = 0;
         self.set(now, HealthLevel::Unhealthy, code, sentence);
-        if was == HealthLevel::Unhealthy { Turn::None } else { Turn::Unhealthy }
+        if was == HealthLevel::Unhealthy {
+            Turn::None
+        } else {
+            Turn::Unhealthy
+        }
     }
 
     fn on_bad(&mut self, now: Now, code: HealthCode, sentence: &str) -> Turn {
@@ -197,28 +252,65 @@ impl Health {
         self.bad = self.bad.saturating_add(1);
         let decided = self.bad >= self.check.unhealthy_after;
         let was = self.level;
-        self.due = Some(now.mono + Duration::from_millis(if decided { self.check.interval_ms } else { self.check.retry_interval_ms }));
+        self.due = Some(
+            now.mono
+                + Duration::from_millis(if decided {
+                    self.check.interval_ms
+                } else {
+                    self.check.retry_interval_ms
+                }),
+        );
         if decided {
-            self.set(now, HealthLevel::Unhealthy, code, format!("{} checks in a row failed: {sentence}", self.bad));
+            self.set(
+                now,
+                HealthLevel::Unhealthy,
+                code,
+                format!("{} checks in a row failed: {sentence}", self.bad),
+            );
         } else if was == HealthLevel::Unhealthy {
-            self.set(now, HealthLevel::Unhealthy, code, format!("Failed again while recovering: {sentence}"));
+            self.set(
+                now,
+                HealthLevel::Unhealthy,
+                code,
+                format!("Failed again while recovering: {sentence}"),
+            );
         } else {
-            let sentence = format!("{} of {} checks failed: {sentence}", self.bad, self.check.unhealthy_after);
-            self.set(now, HealthLevel::Degraded, HealthCode::CheckFailing, sentence);
+            let sentence = format!(
+                "{} of {} checks failed: {sentence}",
+                self.bad, self.check.unhealthy_after
+            );
+            self.set(
+                now,
+                HealthLevel::Degraded,
+                HealthCode::CheckFailing,
+                sentence,
+            );
         }
-        if decided && was != HealthLevel::Unhealthy { Turn::Unhealthy } else { Turn::None }
+        if decided && was != HealthLevel::Unhealthy {
+            Turn::Unhealthy
+        } else {
+            Turn::None
+        }
     }
 
     /// The answer that is known has become too old (the machine slept, or the probes hang): stale, and asked again.
     pub(crate) fn review(&mut self, now: Now) -> bool {
         let limit = self.check.interval_ms + self.check.timeout_ms + 15_000;
-        let old = self.checked_at.is_some_and(|at| now.wall.saturating_sub(at) > limit);
+        let old = self
+            .checked_at
+            .is_some_and(|at| now.wall.saturating_sub(at) > limit);
         let believed = matches!(self.level, HealthLevel::Healthy | HealthLevel::Degraded);
         if !(self.up.is_some() && self.enabled() && old && believed) {
             return false;
         }
-        let age = Duration::from_millis(now.wall.saturating_sub(self.checked_at.unwrap_or(now.wall)));
-        self.set(now, HealthLevel::Stale, HealthCode::Overdue, format!("Last answer {} ago; asking again", span(age)));
+        let age =
+            Duration::from_millis(now.wall.saturating_sub(self.checked_at.unwrap_or(now.wall)));
+        self.set(
+            now,
+            HealthLevel::Stale,
+            HealthCode::Overdue,
+            format!("Last answer {} ago; asking again", span(age)),
+        );
         if self.due.is_some() {
             self.due = Some(now.mono);
         }
@@ -239,8 +331,15 @@ pub(crate) fn next_action(code: HealthCode) -> NextAction {
         HealthCode::Proven | HealthCode::SomeDown => NextAction::None,
         HealthCode::Stopped | HealthCode::Finished => NextAction::Start,
         HealthCode::Disabled => NextAction::Enable,
-        HealthCode::NoCheck | HealthCode::PortTaken | HealthCode::CannotStart => NextAction::EditConfig,
-        HealthCode::WaitsForDependency | HealthCode::FirstAnswer | HealthCode::CheckFailing | HealthCode::Recovering | HealthCode::Stopping | HealthCode::Overdue => NextAction::Wait,
+        HealthCode::NoCheck | HealthCode::PortTaken | HealthCode::CannotStart => {
+            NextAction::EditConfig
+        }
+        HealthCode::WaitsForDependency
+        | HealthCode::FirstAnswer
+        | HealthCode::CheckFailing
+        | HealthCode::Recovering
+        | HealthCode::Stopping
+        | HealthCode::Overdue => NextAction::Wait,
         HealthCode::StartTimeout | HealthCode::NoTools => NextAction::ReadLog,
         HealthCode::CheckFailed | HealthCode::Failed => NextAction::Restart,
         HealthCode::ToolsLost | HealthCode::SchemaChanged => NextAction::ReviewTools,
@@ -261,13 +360,20 @@ mod tests {
 
     impl Play {
         fn new() -> Self {
-            let mut play = Self { health: Health::new(HealthCheck::default(), 0), start: Instant::now(), at: Duration::ZERO };
+            let mut play = Self {
+                health: Health::new(HealthCheck::default(), 0),
+                start: Instant::now(),
+                at: Duration::ZERO,
+            };
             play.health.started(play.now());
             play
         }
 
         fn now(&self) -> Now {
-            Now { mono: self.start + self.at, wall: 1_000_000 + crate::unit::millis(self.at) }
+            Now {
+                mono: self.start + self.at,
+                wall: 1_000_000 + crate::unit::millis(self.at),
+            }
         }
 
         /// Waits until the next probe is due, and lets it find this; gives the wait in seconds.
@@ -277,17 +383,25 @@ mod tests {
             let waited = due.duration_since(self.start + self.at);
             self.at += waited;
             self.health.probing();
-            let turn = self.health.on_found(self.now(), Duration::from_millis(3), found);
+            let turn = self
+                .health
+                .on_found(self.now(), Duration::from_millis(3), found);
             (waited.as_secs(), turn)
         }
     }
 
     fn good() -> Found {
-        Found::Good { findings: vec![], proof: "2 tools".into() }
+        Found::Good {
+            findings: vec![],
+            proof: "2 tools".into(),
+        }
     }
 
     fn bad() -> Found {
-        Found::Bad { code: HealthCode::CheckFailed, sentence: "no answer within 5 s".into() }
+        Found::Bad {
+            code: HealthCode::CheckFailed,
+            sentence: "no answer within 5 s".into(),
+        }
     }
 
     #[test]
@@ -297,7 +411,10 @@ mod tests {
         assert_eq!(play.next(bad()), (1, Turn::None));
         assert_eq!(play.health.level, HealthLevel::Starting);
         assert_eq!(play.next(good()), (1, Turn::Proven));
-        assert_eq!((play.health.level, play.health.code), (HealthLevel::Healthy, HealthCode::Proven));
+        assert_eq!(
+            (play.health.level, play.health.code),
+            (HealthLevel::Healthy, HealthCode::Proven)
+        );
         assert_eq!(play.next(good()), (30, Turn::None));
     }
 
@@ -308,7 +425,10 @@ mod tests {
         while play.at < Duration::from_secs(61) {
             turns += usize::from(play.next(Found::NotYet).1 == Turn::Unhealthy);
         }
-        assert_eq!((turns, play.health.level, play.health.code), (1, HealthLevel::Unhealthy, HealthCode::StartTimeout));
+        assert_eq!(
+            (turns, play.health.level, play.health.code),
+            (1, HealthLevel::Unhealthy, HealthCode::StartTimeout)
+        );
         assert_eq!(play.next(good()).1, Turn::Proven);
         assert_eq!(play.health.level, HealthLevel::Healthy);
     }
@@ -318,12 +438,18 @@ mod tests {
         let mut play = Play::new();
         play.next(good());
         assert_eq!(play.next(bad()), (30, Turn::None));
-        assert_eq!((play.health.level, play.health.code), (HealthLevel::Degraded, HealthCode::CheckFailing));
+        assert_eq!(
+            (play.health.level, play.health.code),
+            (HealthLevel::Degraded, HealthCode::CheckFailing)
+        );
         assert_eq!(play.next(bad()), (5, Turn::None));
         assert_eq!(play.next(bad()), (5, Turn::Unhealthy));
         assert_eq!(play.next(bad()), (30, Turn::None), "told once");
         assert_eq!(play.next(good()), (30, Turn::None));
-        assert_eq!((play.health.level, play.health.code), (HealthLevel::Unhealthy, HealthCode::Recovering));
+        assert_eq!(
+            (play.health.level, play.health.code),
+            (HealthLevel::Unhealthy, HealthCode::Recovering)
+        );
         assert_eq!(play.next(good()), (5, Turn::Proven));
         assert_eq!(play.health.level, HealthLevel::Healthy);
         // One failure in between starts the count anew; one success before the decision heals at once.
@@ -335,9 +461,15 @@ mod tests {
     #[test]
     fn findings_are_degraded_never_green() {
         let mut play = Play::new();
-        let lost = Found::Good { findings: vec![(HealthCode::ToolsLost, "lost tool b".into())], proof: "1 tool".into() };
+        let lost = Found::Good {
+            findings: vec![(HealthCode::ToolsLost, "lost tool b".into())],
+            proof: "1 tool".into(),
+        };
         assert_eq!(play.next(lost).1, Turn::Proven);
-        assert_eq!((play.health.level, play.health.code), (HealthLevel::Degraded, HealthCode::ToolsLost));
+        assert_eq!(
+            (play.health.level, play.health.code),
+            (HealthLevel::Degraded, HealthCode::ToolsLost)
+        );
         play.next(good());
         assert_eq!(play.health.level, HealthLevel::Healthy);
     }
@@ -356,9 +488,15 @@ mod tests {
 
     #[test]
     fn without_a_check_it_is_never_green() {
-        let check = HealthCheck { check: flotilla_contract::spec::Check::None, ..HealthCheck::default() };
+        let check = HealthCheck {
+            check: flotilla_contract::spec::Check::None,
+            ..HealthCheck::default()
+        };
         let mut health = Health::new(check, 0);
-        health.started(Now { mono: Instant::now(), wall: 0 });
+        health.started(Now {
+            mono: Instant::now(),
+            wall: 0,
+        });
         assert_eq!((health.level, health.due), (HealthLevel::Unknown, None));
     }
 }

@@ -13,13 +13,13 @@ use std::{
 };
 
 /// A line is cut here; the rest of it is not kept.
-pub const LINE_BYTES: usize = 16 << 10;
+pub(crate) const LINE_BYTES: usize = 16 << 10;
 /// Lines that a ring keeps at most.
-pub const RING_LINES: usize = 1_000;
+pub(crate) const RING_LINES: usize = 1_000;
 /// Bytes that a ring keeps at most.
-pub const RING_BYTES: usize = 1 << 20;
+pub(crate) const RING_BYTES: usize = 1 << 20;
 /// Bytes that all rings of a fleet keep at most: each has its share of them.
-pub const ALL_RINGS_BYTES: usize = 128 << 20;
+pub(crate) const ALL_RINGS_BYTES: usize = 128 << 20;
 
 /// Cuts a stream of bytes into lines of at most [`LINE_BYTES`].
 #[derive(Debug, Default)]
@@ -34,7 +34,9 @@ impl Lines {
     pub(crate) fn feed(&mut self, mut piece: &[u8], mut each: impl FnMut(&[u8], bool)) {
         while !piece.is_empty() {
             let end = memchr::memchr(b'\n', piece);
-            let (head, rest) = end.map_or((piece, &piece[piece.len()..]), |i| (&piece[..i], &piece[i + 1..]));
+            let (head, rest) = end.map_or((piece, &piece[piece.len()..]), |i| {
+                (&piece[..i], &piece[i + 1..])
+            });
             piece = rest;
             if self.skipping {
                 self.skipping = end.is_none();
@@ -115,7 +117,14 @@ const OVERHEAD: usize = size_of::<Line>();
 impl LogRing {
     pub(crate) fn new(id: InstanceId, share: Arc<Share>) -> Self {
         share.0.fetch_add(1, Ordering::Relaxed);
-        Self { id, share, inner: Mutex::new(Inner { next: 1, ..Inner::default() }) }
+        Self {
+            id,
+            share,
+            inner: Mutex::new(Inner {
+                next: 1,
+                ..Inner::default()
+            }),
+        }
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, Inner> {
@@ -128,9 +137,16 @@ impl LogRing {
         let mut inner = self.lock();
         inner.bytes += text.len() + OVERHEAD;
         inner.next += 1;
-        inner.lines.push_back(Line { at, stream, cut, text });
+        inner.lines.push_back(Line {
+            at,
+            stream,
+            cut,
+            text,
+        });
         while inner.lines.len() > RING_LINES || inner.bytes > limit {
-            let Some(old) = inner.lines.pop_front() else { break };
+            let Some(old) = inner.lines.pop_front() else {
+                break;
+            };
             inner.bytes -= old.text.len() + OVERHEAD;
         }
     }
@@ -145,12 +161,30 @@ impl LogRing {
         let mut entries = Vec::new();
         // Lines that the reader did not ask for (`limit`) are no gap; lines that are gone are.
         if seq > 0 && first > seq + 1 {
-            entries.push(LogEntry::Gap(LogGap { instance: self.id.clone(), from_seq: seq + 1, missing: first - seq - 1 }));
+            entries.push(LogEntry::Gap(LogGap {
+                instance: self.id.clone(),
+                from_seq: seq + 1,
+                missing: first - seq - 1,
+            }));
         }
         let skip = usize::try_from(newest_from - first).unwrap_or(usize::MAX);
-        entries.extend(inner.lines.iter().skip(skip).zip(newest_from..).map(|(line, seq)| {
-            LogEntry::Line(LogLine { instance: self.id.clone(), seq, at: line.at, stream: line.stream, text: line.text.to_string(), cut: line.cut })
-        }));
+        entries.extend(
+            inner
+                .lines
+                .iter()
+                .skip(skip)
+                .zip(newest_from..)
+                .map(|(line, seq)| {
+                    LogEntry::Line(LogLine {
+                        instance: self.id.clone(),
+                        seq,
+                        at: line.at,
+                        stream: line.stream,
+                        text: line.text.to_string(),
+                        cut: line.cut,
+                    })
+                }),
+        );
         entries
     }
 
@@ -163,7 +197,12 @@ impl LogRing {
     /// The last lines that the process itself wrote, oldest first.
     pub(crate) fn last_words(&self, count: usize, since: Millis) -> Vec<String> {
         let inner = self.lock();
-        let own = inner.lines.iter().rev().take_while(|l| l.at >= since).filter(|l| l.stream != Stream::Supervisor);
+        let own = inner
+            .lines
+            .iter()
+            .rev()
+            .take_while(|l| l.at >= since)
+            .filter(|l| l.stream != Stream::Supervisor);
         let mut lines: Vec<String> = own.take(count).map(|l| l.text.to_string()).collect();
         lines.reverse();
         lines
@@ -183,7 +222,9 @@ mod tests {
     fn split(pieces: &[&[u8]]) -> Vec<(String, bool)> {
         let (mut lines, mut out) = (Lines::default(), Vec::new());
         for piece in pieces {
-            lines.feed(piece, |l, cut| out.push((String::from_utf8_lossy(l).into_owned(), cut)));
+            lines.feed(piece, |l, cut| {
+                out.push((String::from_utf8_lossy(l).into_owned(), cut))
+            });
         }
         lines.finish(|l, cut| out.push((String::from_utf8_lossy(l).into_owned(), cut)));
         out
@@ -193,7 +234,10 @@ mod tests {
     fn lines_do_not_depend_on_how_the_stream_is_cut() {
         let text = b"one\r\ntwo\n\nthree";
         let whole = split(&[text]);
-        assert_eq!(whole.iter().map(|(l, _)| l.as_str()).collect::<Vec<_>>(), ["one", "two", "", "three"]);
+        assert_eq!(
+            whole.iter().map(|(l, _)| l.as_str()).collect::<Vec<_>>(),
+            ["one", "two", "", "three"]
+        );
         for at in 0..text.len() {
             assert_eq!(split(&[&text[..at], &text[at..]]), whole);
         }
@@ -207,7 +251,10 @@ mod tests {
         for piece in [1_000, LINE_BYTES, text.len()] {
             let pieces: Vec<&[u8]> = text.chunks(piece).collect();
             let out = split(&pieces);
-            assert_eq!((out.len(), out[0].0.len(), out[0].1, out[1].0.as_str()), (2, LINE_BYTES, true, "next"));
+            assert_eq!(
+                (out.len(), out[0].0.len(), out[0].1, out[1].0.as_str()),
+                (2, LINE_BYTES, true, "next")
+            );
         }
     }
 
@@ -222,9 +269,13 @@ mod tests {
         assert_eq!((all.len(), ring.newest()), (RING_LINES, 2_500));
         assert!(matches!(&all[0], LogEntry::Line(l) if l.seq == 1_501 && l.text == "line 1501"));
         let from_100 = ring.after(100, 5_000);
-        assert!(matches!(&from_100[0], LogEntry::Gap(g) if (g.from_seq, g.missing) == (101, 1_400)));
+        assert!(
+            matches!(&from_100[0], LogEntry::Gap(g) if (g.from_seq, g.missing) == (101, 1_400))
+        );
         assert_eq!(ring.after(2_500, 10), vec![]);
-        assert!(matches!(&ring.after(2_400, 3)[..], [LogEntry::Line(a), _, LogEntry::Line(c)] if (a.seq, c.seq) == (2_498, 2_500)));
+        assert!(
+            matches!(&ring.after(2_400, 3)[..], [LogEntry::Line(a), _, LogEntry::Line(c)] if (a.seq, c.seq) == (2_498, 2_500))
+        );
         assert_eq!(ring.last_words(2, 0), ["line 2499", "line 2500"]);
         // By bytes: big lines.
         for _ in 0..200 {
@@ -232,7 +283,9 @@ mod tests {
         }
         assert!(ring.lock().bytes <= RING_BYTES);
         // With many rings, each has its share of the whole.
-        let many: Vec<LogRing> = (0..511).map(|i| LogRing::new(format!("b#{}", i + 1).parse().unwrap(), share.clone())).collect();
+        let many: Vec<LogRing> = (0..511)
+            .map(|i| LogRing::new(format!("b#{}", i + 1).parse().unwrap(), share.clone()))
+            .collect();
         ring.push(10_000, Stream::Stdout, b"z", false);
         assert!(ring.lock().bytes <= ALL_RINGS_BYTES / 512);
         drop(many);

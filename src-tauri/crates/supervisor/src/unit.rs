@@ -79,7 +79,7 @@ pub(crate) enum Input {
     /// What it waits for is up.
     DependenciesReady,
     /// The spawn came about.
-    Spawned { pid: Option<u32> },
+    Spawned,
     /// The spawn did not.
     SpawnFailed(SpawnError),
     /// The first process ended. `excused`: our own question ended it, so it does not count.
@@ -103,7 +103,7 @@ pub(crate) enum Effect {
     ForgetDependencies,
     /// Start the process and answer with `Spawned` or `SpawnFailed`.
     Spawn,
-    /// Close the standard input.
+    /// Close the standard input; for what is only monitored: forget it.
     CloseInput,
     /// SIGTERM to the whole tree.
     Terminate,
@@ -157,8 +157,15 @@ enum State {
     Stopped,
     Waiting,
     Spawning,
-    Running { since: Instant },
-    Stopping { asked: Instant, phase: Phase, exited: bool, then: Then },
+    Running {
+        since: Instant,
+    },
+    Stopping {
+        asked: Instant,
+        phase: Phase,
+        exited: bool,
+        then: Then,
+    },
     Backoff,
     Failed,
 }
@@ -256,7 +263,9 @@ impl Unit {
                     State::Stopping { then, .. } => *then = Then::Anew,
                     State::Running { .. } => self.begin_stop(now, &why, Then::Anew, &mut out),
                     State::Waiting | State::Spawning => {}
-                    State::Stopped | State::Backoff | State::Failed => self.begin_start(now, &mut out),
+                    State::Stopped | State::Backoff | State::Failed => {
+                        self.begin_start(now, &mut out)
+                    }
                 }
             }
             Input::Recycle { why } => {
@@ -269,17 +278,21 @@ impl Unit {
                     self.begin_spawn(now, &mut out);
                 }
             }
-            Input::Spawned { pid: _ } => {
+            Input::Spawned => {
                 if self.state == State::Spawning {
                     self.enter(now, State::Running { since: now.mono }, "started");
                     self.code = None;
-                    out.push(Effect::Arm(now.mono + Duration::from_millis(self.terms.restart.reset_after_ms)));
+                    out.push(Effect::Arm(
+                        now.mono + Duration::from_millis(self.terms.restart.reset_after_ms),
+                    ));
                     out.push(Effect::Tell(Told::Started));
                 }
             }
             Input::SpawnFailed(error) => {
                 if self.state == State::Spawning {
-                    out.push(Effect::Tell(Told::Error { error: error.sentence.clone() }));
+                    out.push(Effect::Tell(Told::Error {
+                        error: error.sentence.clone(),
+                    }));
                     if error.transient {
                         self.try_again(now, error.sentence, error.code, &mut out);
                     } else {
@@ -346,18 +359,36 @@ impl Unit {
         if let State::Running { since } = self.state {
             self.ran = now.mono.duration_since(since);
         }
-        let phase = if self.terms.kind == Kind::Http { Phase::Terminated } else { Phase::Asked };
-        self.enter(now, State::Stopping { asked: now.mono, phase, exited: false, then }, why);
+        let phase = if self.terms.kind == Kind::Http {
+            Phase::Terminated
+        } else {
+            Phase::Asked
+        };
+        self.enter(
+            now,
+            State::Stopping {
+                asked: now.mono,
+                phase,
+                exited: false,
+                then,
+            },
+            why,
+        );
         match self.terms.kind {
             Kind::Stdio => {
                 out.push(Effect::CloseInput);
-                out.push(Effect::Arm(now.mono + EOF_GRACE.min(self.terms.stop_timeout)));
+                out.push(Effect::Arm(
+                    now.mono + EOF_GRACE.min(self.terms.stop_timeout),
+                ));
             }
             Kind::Http => {
                 out.push(Effect::Terminate);
                 out.push(Effect::Arm(now.mono + self.terms.stop_timeout));
             }
-            Kind::Url => self.on_tree_gone(now, out),
+            Kind::Url => {
+                out.push(Effect::CloseInput);
+                self.on_tree_gone(now, out);
+            }
         }
     }
 
@@ -394,7 +425,12 @@ impl Unit {
                 out.push(Effect::Sweep);
                 self.after_exit(now, exit, excused, out);
             }
-            State::Stopping { exited, phase, asked, .. } => {
+            State::Stopping {
+                exited,
+                phase,
+                asked,
+                ..
+            } => {
                 *exited = true;
                 if *phase == Phase::Asked {
                     // The first process obeyed; what it left behind is not waited for silently.
@@ -406,11 +442,19 @@ impl Unit {
                 out.push(Effect::AwaitTreeGone);
             }
             // Exits of a process that was given up before are swept, not decided on.
-            State::Stopped | State::Waiting | State::Spawning | State::Backoff | State::Failed => out.push(Effect::Sweep),
+            State::Stopped | State::Waiting | State::Spawning | State::Backoff | State::Failed => {
+                out.push(Effect::Sweep)
+            }
         }
     }
 
-    fn after_exit(&mut self, now: Now, exit: &Exit, excused: Option<String>, out: &mut Vec<Effect>) {
+    fn after_exit(
+        &mut self,
+        now: Now,
+        exit: &Exit,
+        excused: Option<String>,
+        out: &mut Vec<Effect>,
+    ) {
         let words = format!("exited with {} after {}", exit.words(), span(self.ran));
         if let Some(why) = excused {
             self.enter(now, State::Spawning, &why);
@@ -419,11 +463,25 @@ impl Unit {
             out.push(Effect::Spawn);
             return;
         }
-        let success = exit.code.is_some_and(|code| self.terms.restart.success_exit_codes.contains(&code));
+        let success = exit
+            .code
+            .is_some_and(|code| self.terms.restart.success_exit_codes.contains(&code));
         match self.terms.restart.policy {
-            RestartWhen::OnFailure if success => self.rest(now, &format!("finished: {words}"), HealthCode::Finished, out),
-            RestartWhen::Never => self.rest(now, &format!("{words}; its restart policy is never"), HealthCode::Finished, out),
-            RestartWhen::OnFailure | RestartWhen::Always => self.try_again(now, words, HealthCode::Restarting, out),
+            RestartWhen::OnFailure if success => self.rest(
+                now,
+                &format!("finished: {words}"),
+                HealthCode::Finished,
+                out,
+            ),
+            RestartWhen::Never => self.rest(
+                now,
+                &format!("{words}; its restart policy is never"),
+                HealthCode::Finished,
+                out,
+            ),
+            RestartWhen::OnFailure | RestartWhen::Always => {
+                self.try_again(now, words, HealthCode::Restarting, out)
+            }
         }
     }
 
@@ -435,9 +493,21 @@ impl Unit {
             let reason = if limit == 0 {
                 format!("{words}; its restart limit is 0")
             } else {
-                format!("{words}; gave up after {limit} automatic {}", if limit == 1 { "restart" } else { "restarts" })
+                format!(
+                    "{words}; gave up after {limit} automatic {}",
+                    if limit == 1 { "restart" } else { "restarts" }
+                )
             };
-            self.fail(now, reason, if code == HealthCode::Restarting { HealthCode::Failed } else { code }, out);
+            self.fail(
+                now,
+                reason,
+                if code == HealthCode::Restarting {
+                    HealthCode::Failed
+                } else {
+                    code
+                },
+                out,
+            );
             return;
         }
         let delay = self.delay();
@@ -445,7 +515,10 @@ impl Unit {
         self.restarts_total = self.restarts_total.saturating_add(1);
         self.unproven += 1;
         self.code = Some(code);
-        out.push(Effect::Tell(Told::Restarting { attempt: self.restarts, delay }));
+        out.push(Effect::Tell(Told::Restarting {
+            attempt: self.restarts,
+            delay,
+        }));
         if delay.is_zero() {
             self.reason = words;
             self.begin_spawn(now, out);
@@ -458,7 +531,9 @@ impl Unit {
 
     fn delay(&mut self) -> Duration {
         let delays = &self.terms.restart.delays_ms;
-        let at = usize::try_from(self.restarts).unwrap_or(usize::MAX).min(delays.len().saturating_sub(1));
+        let at = usize::try_from(self.restarts)
+            .unwrap_or(usize::MAX)
+            .min(delays.len().saturating_sub(1));
         let base = Duration::from_millis(delays.get(at).copied().unwrap_or(0));
         if self.terms.restart.jitter > 0.0 {
             base.mul_f64((1.0 + self.terms.restart.jitter.min(1.0) * self.jitter.next()).max(0.0))
@@ -468,7 +543,9 @@ impl Unit {
     }
 
     fn on_tree_gone(&mut self, now: Now, out: &mut Vec<Effect>) {
-        let State::Stopping { then, .. } = &self.state else { return };
+        let State::Stopping { then, .. } = &self.state else {
+            return;
+        };
         match then.clone() {
             Then::Rest => {
                 let reason = self.reason.clone();
@@ -493,7 +570,9 @@ impl Unit {
         self.code = Some(code);
         self.enter(now, State::Stopped, reason);
         out.push(Effect::Disarm);
-        out.push(Effect::Tell(Told::Stopped { reason: reason.to_owned() }));
+        out.push(Effect::Tell(Told::Stopped {
+            reason: reason.to_owned(),
+        }));
     }
 
     fn fail(&mut self, now: Now, reason: String, code: HealthCode, out: &mut Vec<Effect>) {
@@ -512,7 +591,7 @@ impl Unit {
 }
 
 /// A duration in words: "350 ms", "4.2 s", "13 min", "2 h".
-pub(crate) fn span(d: Duration) -> String {
+pub fn span(d: Duration) -> String {
     let s = d.as_secs_f64();
     match s {
         s if s < 1.0 => format!("{} ms", d.as_millis()),

@@ -15,12 +15,25 @@ impl Play {
     fn new(kind: Kind, change: impl FnOnce(&mut RestartPolicy)) -> Self {
         let mut restart = RestartPolicy::default();
         change(&mut restart);
-        let terms = Terms { kind, restart, stop_timeout: Duration::from_secs(5) };
-        Self { unit: Unit::new(terms, 0, 7), start: Instant::now(), at: Duration::ZERO, timer: None, log: Vec::new() }
+        let terms = Terms {
+            kind,
+            restart,
+            stop_timeout: Duration::from_secs(5),
+        };
+        Self {
+            unit: Unit::new(terms, 0, 7),
+            start: Instant::now(),
+            at: Duration::ZERO,
+            timer: None,
+            log: Vec::new(),
+        }
     }
 
     fn now(&self) -> Now {
-        Now { mono: self.start + self.at, wall: millis(self.at) }
+        Now {
+            mono: self.start + self.at,
+            wall: millis(self.at),
+        }
     }
 
     fn on(&mut self, input: Input) -> &mut Self {
@@ -30,10 +43,18 @@ impl Play {
                 Effect::Arm(at) => self.timer = Some(at),
                 Effect::Disarm => self.timer = None,
                 Effect::ForgetDependencies => {}
-                Effect::Tell(Told::Restarting { attempt, delay }) => self.log.push(format!("restarting {attempt} in {}", span(delay))),
+                Effect::Tell(Told::Restarting { attempt, delay }) => self
+                    .log
+                    .push(format!("restarting {attempt} in {}", span(delay))),
                 Effect::Tell(Told::Stopped { .. }) => self.log.push("stopped".into()),
                 Effect::Tell(Told::Failed { error }) => self.log.push(format!("failed: {error}")),
-                Effect::Tell(told) => self.log.push(format!("{told:?}").split_whitespace().next().unwrap().to_lowercase()),
+                Effect::Tell(told) => self.log.push(
+                    format!("{told:?}")
+                        .split_whitespace()
+                        .next()
+                        .unwrap()
+                        .to_lowercase(),
+                ),
                 other => self.log.push(format!("{other:?}").to_lowercase()),
             }
         }
@@ -53,19 +74,33 @@ impl Play {
     }
 
     fn up(&mut self) -> &mut Self {
-        self.on(Input::Start).on(Input::DependenciesReady).on(Input::Spawned { pid: Some(1) })
+        self.on(Input::Start)
+            .on(Input::DependenciesReady)
+            .on(Input::Spawned)
     }
 
     fn respawned(&mut self) -> &mut Self {
-        self.on(Input::Spawned { pid: Some(2) })
+        self.on(Input::Spawned)
     }
 
     fn exits(&mut self, code: i32) -> &mut Self {
-        self.on(Input::Exited { exit: Exit { code: Some(code), signal: None }, excused: None })
+        self.on(Input::Exited {
+            exit: Exit {
+                code: Some(code),
+                signal: None,
+            },
+            excused: None,
+        })
     }
 
     fn killed(&mut self) -> &mut Self {
-        self.on(Input::Exited { exit: Exit { code: None, signal: Some(9) }, excused: None })
+        self.on(Input::Exited {
+            exit: Exit {
+                code: None,
+                signal: Some(9),
+            },
+            excused: None,
+        })
     }
 
     #[track_caller]
@@ -94,9 +129,14 @@ fn a_crash_really_respawns_on_the_promised_schedule_and_gives_up_at_the_limit() 
     let mut play = stdio();
     play.up().did("awaitdependencies, starting, spawn, started");
     for (attempt, delay) in [(1, "1.0 s"), (2, "2.0 s"), (3, "4.0 s")] {
-        play.wait(SEC).killed().is(ProcessState::Restarting).did(&format!("sweep, restarting {attempt} in {delay}"));
+        play.wait(SEC)
+            .killed()
+            .is(ProcessState::Restarting)
+            .did(&format!("sweep, restarting {attempt} in {delay}"));
         assert!(play.unit.next_try.is_some());
-        play.wait(4 * SEC).is(ProcessState::Starting).did("starting, spawn");
+        play.wait(4 * SEC)
+            .is(ProcessState::Starting)
+            .did("starting, spawn");
         play.respawned().is(ProcessState::Running).did("started");
         assert_eq!((play.unit.restarts, play.unit.next_try), (attempt, None));
     }
@@ -132,19 +172,39 @@ fn stop_wins_over_everything_pending() {
     // (f): a pending restart is cancelled by stop. (b): a manual stop is never taken for a crash.
     let mut play = stdio();
     play.up().killed().log.clear();
-    play.on(Input::Stop).is(ProcessState::Stopped).did("stopped").wait(60 * SEC).is(ProcessState::Stopped).did("");
+    play.on(Input::Stop)
+        .is(ProcessState::Stopped)
+        .did("stopped")
+        .wait(60 * SEC)
+        .is(ProcessState::Stopped)
+        .did("");
     // While it waits for a dependency.
     let mut play = stdio();
-    play.on(Input::Start).on(Input::Stop).is(ProcessState::Stopped);
+    play.on(Input::Start)
+        .on(Input::Stop)
+        .is(ProcessState::Stopped);
     play.log.clear();
-    play.on(Input::DependenciesReady).is(ProcessState::Stopped).did("");
+    play.on(Input::DependenciesReady)
+        .is(ProcessState::Stopped)
+        .did("");
     // While a restart that a person asked for is stopping it.
     let mut play = stdio();
-    play.up().on(Input::Restart { why: "asked".into() }).on(Input::Stop).killed().on(Input::TreeGone).is(ProcessState::Stopped);
+    play.up()
+        .on(Input::Restart {
+            why: "asked".into(),
+        })
+        .on(Input::Stop)
+        .killed()
+        .on(Input::TreeGone)
+        .is(ProcessState::Stopped);
     play.wait(60 * SEC).is(ProcessState::Stopped);
     // After a failure: the row no longer says failed.
     let mut play = Play::new(Kind::Stdio, |r| r.max_restarts = Some(0));
-    play.up().exits(1).is(ProcessState::Failed).on(Input::Stop).is(ProcessState::Stopped);
+    play.up()
+        .exits(1)
+        .is(ProcessState::Failed)
+        .on(Input::Stop)
+        .is(ProcessState::Stopped);
 }
 
 #[test]
@@ -152,33 +212,65 @@ fn a_manual_stop_is_one_stop_and_escalates() {
     // (b), (c), (g): exit by signal during a stop is no crash; SIGKILL really follows; `stopped` is told once.
     let mut play = stdio();
     play.up().log.clear();
-    play.on(Input::Stop).is(ProcessState::Stopping).did("closeinput");
-    play.wait(Duration::from_millis(999)).did("").wait(Duration::from_millis(1)).did("terminate");
-    play.wait(Duration::from_millis(3_999)).did("").wait(Duration::from_millis(1)).did("kill");
-    play.killed().did("awaittreegone").is(ProcessState::Stopping);
-    play.on(Input::TreeGone).is(ProcessState::Stopped).did("stopped").wait(60 * SEC).did("");
+    play.on(Input::Stop)
+        .is(ProcessState::Stopping)
+        .did("closeinput");
+    play.wait(Duration::from_millis(999))
+        .did("")
+        .wait(Duration::from_millis(1))
+        .did("terminate");
+    play.wait(Duration::from_millis(3_999))
+        .did("")
+        .wait(Duration::from_millis(1))
+        .did("kill");
+    play.killed()
+        .did("awaittreegone")
+        .is(ProcessState::Stopping);
+    play.on(Input::TreeGone)
+        .is(ProcessState::Stopped)
+        .did("stopped")
+        .wait(60 * SEC)
+        .did("");
     // An HTTP server gets SIGTERM at once.
     let mut play = Play::new(Kind::Http, |_| {});
     play.up().log.clear();
-    play.on(Input::Stop).did("terminate").wait(5 * SEC).did("kill");
+    play.on(Input::Stop)
+        .did("terminate")
+        .wait(5 * SEC)
+        .did("kill");
     // The first process obeys at once but leaves others: they are asked at once, and killed when time is up.
     let mut play = stdio();
     play.up().log.clear();
-    play.on(Input::Stop).exits(0).did("closeinput, terminate, awaittreegone").wait(5 * SEC).did("kill");
+    play.on(Input::Stop)
+        .exits(0)
+        .did("closeinput, terminate, awaittreegone")
+        .wait(5 * SEC)
+        .did("kill");
 }
 
 #[test]
 fn success_and_policy_decide_about_a_restart() {
     let ends = |policy, codes: &[i32], code| {
         let codes = codes.to_vec();
-        let mut play = Play::new(Kind::Stdio, |r| (r.policy, r.success_exit_codes) = (policy, codes));
+        let mut play = Play::new(Kind::Stdio, |r| {
+            (r.policy, r.success_exit_codes) = (policy, codes)
+        });
         play.up().exits(code);
         play.unit.process_state()
     };
     assert_eq!(ends(RestartWhen::OnFailure, &[0], 0), ProcessState::Stopped);
-    assert_eq!(ends(RestartWhen::OnFailure, &[0], 1), ProcessState::Restarting);
-    assert_eq!(ends(RestartWhen::OnFailure, &[0, 143], 143), ProcessState::Stopped);
-    assert_eq!(ends(RestartWhen::OnFailure, &[], 0), ProcessState::Restarting);
+    assert_eq!(
+        ends(RestartWhen::OnFailure, &[0], 1),
+        ProcessState::Restarting
+    );
+    assert_eq!(
+        ends(RestartWhen::OnFailure, &[0, 143], 143),
+        ProcessState::Stopped
+    );
+    assert_eq!(
+        ends(RestartWhen::OnFailure, &[], 0),
+        ProcessState::Restarting
+    );
     assert_eq!(ends(RestartWhen::Always, &[0], 0), ProcessState::Restarting);
     assert_eq!(ends(RestartWhen::Never, &[0], 1), ProcessState::Stopped);
 }
@@ -188,17 +280,30 @@ fn zero_restarts_means_none() {
     // (i): upstream turned 0 into 3.
     let mut play = Play::new(Kind::Stdio, |r| r.max_restarts = Some(0));
     play.up().log.clear();
-    play.exits(1).is(ProcessState::Failed).did("sweep, failed: exited with code 1 after 0 ms; its restart limit is 0");
+    play.exits(1)
+        .is(ProcessState::Failed)
+        .did("sweep, failed: exited with code 1 after 0 ms; its restart limit is 0");
 }
 
 #[test]
 fn start_while_starting_is_one_start() {
     // (k): upstream spawned twice.
     let mut play = stdio();
-    play.on(Input::Start).on(Input::Start).on(Input::DependenciesReady).on(Input::Start).respawned().on(Input::Start);
-    play.did("awaitdependencies, starting, spawn, started").is(ProcessState::Running);
+    play.on(Input::Start)
+        .on(Input::Start)
+        .on(Input::DependenciesReady)
+        .on(Input::Start)
+        .respawned()
+        .on(Input::Start);
+    play.did("awaitdependencies, starting, spawn, started")
+        .is(ProcessState::Running);
     // During a stop, start means: again, once.
-    play.on(Input::Stop).on(Input::Start).on(Input::Start).exits(0).on(Input::TreeGone).is(ProcessState::Starting);
+    play.on(Input::Stop)
+        .on(Input::Start)
+        .on(Input::Start)
+        .exits(0)
+        .on(Input::TreeGone)
+        .is(ProcessState::Starting);
     play.did("closeinput, terminate, awaittreegone, stopped, awaitdependencies");
 }
 
@@ -206,12 +311,26 @@ fn start_while_starting_is_one_start() {
 fn a_program_that_cannot_be_run_fails_at_once_and_says_so() {
     // (d): upstream stayed `running`.
     let mut play = stdio();
-    let error = SpawnError { sentence: "no such program".into(), code: HealthCode::CannotStart, transient: false };
-    play.on(Input::Start).on(Input::DependenciesReady).on(Input::SpawnFailed(error)).is(ProcessState::Failed);
+    let error = SpawnError {
+        sentence: "no such program".into(),
+        code: HealthCode::CannotStart,
+        transient: false,
+    };
+    play.on(Input::Start)
+        .on(Input::DependenciesReady)
+        .on(Input::SpawnFailed(error))
+        .is(ProcessState::Failed);
     play.did("awaitdependencies, starting, spawn, error, failed: no such program");
     // A held port may become free: that is tried again, and counted.
-    let error = SpawnError { sentence: "port held".into(), code: HealthCode::PortTaken, transient: true };
-    play.on(Input::Start).on(Input::DependenciesReady).on(Input::SpawnFailed(error)).is(ProcessState::Restarting);
+    let error = SpawnError {
+        sentence: "port held".into(),
+        code: HealthCode::PortTaken,
+        transient: true,
+    };
+    play.on(Input::Start)
+        .on(Input::DependenciesReady)
+        .on(Input::SpawnFailed(error))
+        .is(ProcessState::Restarting);
     assert_eq!(play.unit.restarts, 1);
 }
 
@@ -220,10 +339,23 @@ fn a_new_terms_or_restart_never_orphans_the_running_process() {
     // (e): upstream forgot the child when a server was registered again.
     let mut play = stdio();
     play.up().log.clear();
-    play.on(Input::Restart { why: "configuration changed".into() }).is(ProcessState::Stopping).did("closeinput");
-    play.on(Input::Start).did("").exits(0).on(Input::TreeGone).did("terminate, awaittreegone, stopped, awaitdependencies");
-    play.on(Input::DependenciesReady).respawned().is(ProcessState::Running);
-    assert_eq!(play.unit.restarts, 0, "a restart that was asked for does not count");
+    play.on(Input::Restart {
+        why: "configuration changed".into(),
+    })
+    .is(ProcessState::Stopping)
+    .did("closeinput");
+    play.on(Input::Start)
+        .did("")
+        .exits(0)
+        .on(Input::TreeGone)
+        .did("terminate, awaittreegone, stopped, awaitdependencies");
+    play.on(Input::DependenciesReady)
+        .respawned()
+        .is(ProcessState::Running);
+    assert_eq!(
+        play.unit.restarts, 0,
+        "a restart that was asked for does not count"
+    );
 }
 
 #[test]
@@ -231,20 +363,43 @@ fn recycling_counts_and_recovery_is_told_once() {
     let mut play = Play::new(Kind::Http, |r| r.max_restarts = Some(1));
     play.up().log.clear();
     assert_eq!(play.unit.proven(), None, "nothing to recover from");
-    play.on(Input::Recycle { why: "512 MiB reached".into() }).killed().on(Input::TreeGone);
-    play.did("terminate, awaittreegone, restarting 1 in 1.0 s").is(ProcessState::Restarting);
+    play.on(Input::Recycle {
+        why: "512 MiB reached".into(),
+    })
+    .killed()
+    .on(Input::TreeGone);
+    play.did("terminate, awaittreegone, restarting 1 in 1.0 s")
+        .is(ProcessState::Restarting);
     play.wait(SEC).respawned();
-    assert_eq!(play.unit.proven(), Some(Effect::Tell(Told::Recovered { attempts: 1 })));
+    assert_eq!(
+        play.unit.proven(),
+        Some(Effect::Tell(Told::Recovered { attempts: 1 }))
+    );
     assert_eq!(play.unit.proven(), None);
-    play.on(Input::Recycle { why: "512 MiB reached".into() }).killed().on(Input::TreeGone).is(ProcessState::Failed);
-    assert!(play.unit.reason.contains("512 MiB reached") && play.unit.reason.contains("gave up"), "{}", play.unit.reason);
+    play.on(Input::Recycle {
+        why: "512 MiB reached".into(),
+    })
+    .killed()
+    .on(Input::TreeGone)
+    .is(ProcessState::Failed);
+    assert!(
+        play.unit.reason.contains("512 MiB reached") && play.unit.reason.contains("gave up"),
+        "{}",
+        play.unit.reason
+    );
 }
 
 #[test]
 fn a_server_that_our_question_ended_is_started_again_without_counting() {
     let mut play = stdio();
     play.up().log.clear();
-    play.on(Input::Exited { exit: Exit { code: Some(1), signal: None }, excused: Some("died on the first question".into()) });
+    play.on(Input::Exited {
+        exit: Exit {
+            code: Some(1),
+            signal: None,
+        },
+        excused: Some("died on the first question".into()),
+    });
     play.is(ProcessState::Starting).did("sweep, error, spawn");
     assert_eq!(play.unit.restarts, 0);
 }
@@ -252,14 +407,21 @@ fn a_server_that_our_question_ended_is_started_again_without_counting() {
 #[test]
 fn a_url_is_only_monitored() {
     let mut play = Play::new(Kind::Url, |_| {});
-    play.on(Input::Start).on(Input::DependenciesReady).on(Input::Spawned { pid: None }).is(ProcessState::Running);
+    play.on(Input::Start)
+        .on(Input::DependenciesReady)
+        .on(Input::Spawned)
+        .is(ProcessState::Running);
     play.log.clear();
-    play.on(Input::Stop).is(ProcessState::Stopped).did("stopped");
+    play.on(Input::Stop)
+        .is(ProcessState::Stopped)
+        .did("closeinput, stopped");
 }
 
 #[test]
 fn jitter_stays_within_its_share() {
-    let mut play = Play::new(Kind::Stdio, |r| (r.jitter, r.max_restarts, r.delays_ms) = (0.5, None, vec![1_000]));
+    let mut play = Play::new(Kind::Stdio, |r| {
+        (r.jitter, r.max_restarts, r.delays_ms) = (0.5, None, vec![1_000])
+    });
     play.up();
     let mut seen = Vec::new();
     for _ in 0..200 {
@@ -270,5 +432,8 @@ fn jitter_stays_within_its_share() {
         play.wait(2 * SEC).respawned();
     }
     seen.sort_unstable();
-    assert!(seen[20] < 700 && seen[180] > 1_300, "spread over the whole share: {seen:?}");
+    assert!(
+        seen[20] < 700 && seen[180] > 1_300,
+        "spread over the whole share: {seen:?}"
+    );
 }

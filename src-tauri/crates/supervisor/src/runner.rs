@@ -1,0 +1,875 @@
+//! The loop of one instance: waits for what happens, asks [`Unit`] and [`Health`] what it means, does it.
+//!
+//! One task per instance owns its child, its pipes and its state; nothing else writes them. What it does per turn is
+//! bounded: a flood of output is read in pieces, and paused when it exceeds [`FLOOD_BYTES`] in [`FLOOD_WINDOW`], so the
+//! flooding child waits on its own full pipe.
+
+use crate::{
+    Found, Place, Prober,
+    health::{Health, Turn, next_action},
+    output::Lines,
+    pipe::{Look, Pipe, look},
+    ports::{Boxed, Endpoint, Resolved, Unresolved},
+    probe,
+    shared::{InstanceCell, Order, Seen, Shared},
+    spawn::{self, Spawned},
+    unit::{Effect, Exit, Input, Kind, Now, SpawnError, Terms, Told, Unit, millis, span},
+};
+use flotilla_contract::{
+    EventKind, InstanceView, Millis, ServerSpec,
+    event::NewEvent,
+    log::Stream,
+    spec::{Check, Transport},
+    state::{HealthCode, HealthLevel, HealthReport, LastExit, ProcessAxis, ProcessState, Status},
+};
+use flotilla_os::{Ending, Mark, signal_group, signal_process};
+use std::{
+    future::{Future, pending},
+    process::ExitStatus,
+    sync::{Arc, atomic::Ordering},
+    time::{Duration, Instant},
+};
+use tokio::{sync::mpsc, time::sleep_until};
+
+const FLOOD_BYTES: usize = 1 << 20;
+const FLOOD_WINDOW: Duration = Duration::from_millis(100);
+/// Lines kept with an exit.
+const LAST_LINES: usize = 20;
+/// How long after an exit its strays are looked for; the replacement goes first.
+const SWEEP_AFTER: Duration = Duration::from_millis(20);
+
+/// The process at hand.
+struct Process {
+    child: tokio::process::Child,
+    pid: u32,
+    reaped: bool,
+    stderr: Option<Pipe>,
+    stdout: Option<Pipe>,
+    err_lines: Lines,
+    out_lines: Lines,
+}
+
+pub(crate) struct Runner {
+    shared: Arc<Shared>,
+    cell: Arc<InstanceCell>,
+    spec: Arc<ServerSpec>,
+    orders: mpsc::Receiver<Order>,
+    unit: Unit,
+    health: Health,
+    /// Number of the process at hand, or of the last one.
+    place: Place,
+    process: Option<Process>,
+    started_at: Option<Millis>,
+    last_exit: Option<LastExit>,
+    timer: Option<Instant>,
+    dependencies: Option<Boxed<()>>,
+    resolving: Option<Boxed<Result<Resolved, Unresolved>>>,
+    tree: Option<Boxed<()>>,
+    probing: Option<Boxed<(Found, Duration)>>,
+    flood: (Instant, usize),
+    reading_paused_until: Option<Instant>,
+    correlation: Option<String>,
+    ticket: u64,
+    wanted: bool,
+}
+
+/// What one turn of the loop saw.
+enum Saw {
+    Order(Option<Order>),
+    Exit(std::io::Result<ExitStatus>),
+    Timer,
+    Dependencies,
+    Resolved(Result<Resolved, Unresolved>),
+    TreeGone,
+    Found(Found, Duration),
+    ProbeDue,
+    Output,
+}
+
+impl Runner {
+    pub(crate) fn new(
+        shared: Arc<Shared>,
+        cell: Arc<InstanceCell>,
+        spec: Arc<ServerSpec>,
+        orders: mpsc::Receiver<Order>,
+    ) -> Self {
+        let now = now();
+        let place = Place {
+            id: cell.id.clone(),
+            spawn: 0,
+        };
+        let unit = Unit::new(terms(&spec), now.wall, shared.seed(&cell.id));
+        let health = Health::new(spec.health.clone(), now.wall);
+        Self {
+            shared,
+            cell,
+            spec,
+            orders,
+            unit,
+            health,
+            place,
+            process: None,
+            started_at: None,
+            last_exit: None,
+            timer: None,
+            dependencies: None,
+            resolving: None,
+            tree: None,
+            probing: None,
+            flood: (now.mono, 0),
+            reading_paused_until: None,
+            correlation: None,
+            ticket: 0,
+            wanted: false,
+        }
+    }
+
+    pub(crate) async fn run(mut self) {
+        loop {
+            self.publish();
+            if self.unit.at_rest() && self.shared.may_retire(&self.cell) {
+                return;
+            }
+            let saw = self.next().await;
+            let input = match saw {
+                Saw::Order(None) => return,
+                Saw::Order(Some(order)) => self.on_order(order),
+                Saw::Exit(status) => Some(self.on_exit(status)),
+                Saw::Timer => {
+                    self.timer = None;
+                    if self.health.code == HealthCode::NoCheck
+                        && let Some(recovered) = self.unit.proven()
+                    {
+                        // Nobody checks it: having stayed up is the proof.
+                        self.perform(recovered);
+                    }
+                    Some(Input::Timer)
+                }
+                Saw::Dependencies => {
+                    self.dependencies = None;
+                    Some(Input::DependenciesReady)
+                }
+                Saw::Resolved(resolved) => {
+                    self.resolving = None;
+                    Some(self.spawn(resolved))
+                }
+                Saw::TreeGone => {
+                    self.tree = None;
+                    Some(Input::TreeGone)
+                }
+                Saw::Found(found, took) => {
+                    self.probing = None;
+                    self.on_found(found, took);
+                    None
+                }
+                Saw::ProbeDue => {
+                    self.begin_probe();
+                    None
+                }
+                Saw::Output => {
+                    self.read_output(false);
+                    None
+                }
+            };
+            if let Some(input) = input {
+                self.feed(input);
+            }
+        }
+    }
+
+    async fn next(&mut self) -> Saw {
+        let process = &mut self.process;
+        let (exit, output): (_, Option<(Option<&Pipe>, Option<&Pipe>)>) = match process {
+            Some(p) if !p.reaped => (
+                Some(&mut p.child),
+                Some((p.stderr.as_ref(), p.stdout.as_ref())),
+            ),
+            _ => (None, None),
+        };
+        let paused = self.reading_paused_until;
+        let due = self.health.due.filter(|_| self.probing.is_none());
+        tokio::select! {
+            biased;
+            order = self.orders.recv() => Saw::Order(order),
+            status = maybe(exit.map(tokio::process::Child::wait)) => Saw::Exit(status),
+            () = maybe(self.tree.as_mut()) => Saw::TreeGone,
+            () = maybe(self.dependencies.as_mut()) => Saw::Dependencies,
+            resolved = maybe(self.resolving.as_mut()) => Saw::Resolved(resolved),
+            () = at(self.timer) => Saw::Timer,
+            (found, took) = maybe(self.probing.as_mut()) => Saw::Found(found, took),
+            () = at(due) => Saw::ProbeDue,
+            () = readable(output, paused) => Saw::Output,
+        }
+    }
+
+    fn on_order(&mut self, order: Order) -> Option<Input> {
+        match order {
+            Order::Start {
+                ticket,
+                correlation,
+            } => {
+                (self.ticket, self.wanted, self.correlation) = (ticket, true, correlation);
+                Some(Input::Start)
+            }
+            Order::Stop {
+                ticket,
+                correlation,
+            } => {
+                (self.ticket, self.wanted, self.correlation) = (ticket, false, correlation);
+                Some(Input::Stop)
+            }
+            Order::Restart {
+                ticket,
+                correlation,
+                why,
+            } => {
+                (self.ticket, self.wanted, self.correlation) = (ticket, true, correlation);
+                Some(Input::Restart { why })
+            }
+            Order::Spec(spec) => {
+                if spec.health != self.spec.health {
+                    self.health.set_check(now(), spec.health.clone());
+                }
+                self.spec = spec;
+                Some(Input::Terms(terms(&self.spec)))
+            }
+            Order::Probe => {
+                self.health.ask_now(now());
+                None
+            }
+            Order::Review => {
+                self.health.review(now());
+                None
+            }
+            Order::Recycle { spawn, why } if spawn == self.place.spawn => {
+                self.tell(EventKind::Ceiling {
+                    reason: why.clone(),
+                });
+                self.note(&why);
+                Some(Input::Recycle { why })
+            }
+            Order::Recycle { .. } => None,
+        }
+    }
+
+    fn feed(&mut self, input: Input) {
+        let now = now();
+        for effect in self.unit.on(now, input) {
+            self.perform(effect);
+        }
+        self.follow_process(now);
+    }
+
+    /// Health follows the process: nothing is known of what does not run.
+    fn follow_process(&mut self, now: Now) {
+        let state = self.unit.process_state();
+        let code = self.unit.code;
+        let reason = &self.unit.reason;
+        let (code, sentence) = match state {
+            ProcessState::Running | ProcessState::Sleeping => return,
+            ProcessState::Starting
+                if code == Some(HealthCode::WaitsForDependency) && self.dependencies.is_some() =>
+            {
+                let names: Vec<String> = self
+                    .spec
+                    .depends_on
+                    .iter()
+                    .map(|d| d.server.to_string())
+                    .collect();
+                (
+                    HealthCode::WaitsForDependency,
+                    format!("Waits for {}", names.join(", ")),
+                )
+            }
+            ProcessState::Starting => (HealthCode::FirstAnswer, "Is being started".into()),
+            ProcessState::Stopping => (HealthCode::Stopping, format!("Is being stopped: {reason}")),
+            ProcessState::Stopped if code == Some(HealthCode::Finished) => {
+                (HealthCode::Finished, capital(reason))
+            }
+            ProcessState::Stopped => (HealthCode::Stopped, format!("Stopped: {reason}")),
+            ProcessState::Restarting => {
+                let limit = self
+                    .spec
+                    .restart
+                    .max_restarts
+                    .map_or_else(String::new, |max| format!(" of {max}"));
+                (
+                    code.unwrap_or(HealthCode::Restarting),
+                    format!(
+                        "{}; try {}{limit} is due",
+                        capital(reason),
+                        self.unit.restarts
+                    ),
+                )
+            }
+            ProcessState::Failed => (code.unwrap_or(HealthCode::Failed), capital(reason)),
+        };
+        if (self.health.code, self.health.sentence.as_str()) != (code, sentence.as_str()) {
+            self.health.ended(now, code, sentence);
+            self.probing = None;
+        }
+        self.health.level = match state {
+            ProcessState::Starting => HealthLevel::Starting,
+            ProcessState::Restarting | ProcessState::Failed => HealthLevel::Unhealthy,
+            _ => HealthLevel::Unknown,
+        };
+    }
+
+    fn perform(&mut self, effect: Effect) {
+        match effect {
+            Effect::AwaitDependencies => {
+                self.dependencies = Some(self.shared.dependencies(&self.spec.depends_on))
+            }
+            Effect::ForgetDependencies => {
+                self.dependencies = None;
+                self.resolving = None;
+            }
+            Effect::Spawn => {
+                self.resolving = Some(self.shared.ports.resolve.resolve(self.spec.clone()))
+            }
+            Effect::CloseInput => self.close_input(),
+            Effect::Terminate => self.signal(Ending::Polite),
+            Effect::Kill => self.signal(Ending::Kill),
+            Effect::AwaitTreeGone => self.await_tree_gone(),
+            Effect::Sweep => self.sweep(),
+            Effect::Arm(at) => self.timer = Some(at),
+            Effect::Disarm => self.timer = None,
+            Effect::Tell(told) => self.on_told(told),
+        }
+    }
+
+    fn on_told(&mut self, told: Told) {
+        let exit = || self.last_exit.clone();
+        let what = match told {
+            Told::Starting => EventKind::Starting,
+            Told::Started => EventKind::Started {
+                pid: self.process.as_ref().map(|p| p.pid),
+            },
+            Told::Stopped { reason } => EventKind::Stopped {
+                exit: exit().filter(|_| self.place.spawn > 0),
+                reason,
+            },
+            Told::Restarting { attempt, delay } => {
+                let next_try = wall() + millis(delay);
+                self.note(&format!(
+                    "restart {attempt} in {}: {}",
+                    span(delay),
+                    self.last_exit.as_ref().map_or("", |e| &e.reason)
+                ));
+                EventKind::Restarting {
+                    attempt,
+                    delay: millis(delay),
+                    next_try,
+                    exit: exit(),
+                }
+            }
+            Told::Failed { error } => {
+                self.note(&format!("failed: {error}"));
+                EventKind::Failed {
+                    restarts: self.unit.restarts,
+                    error,
+                    exit: exit(),
+                }
+            }
+            Told::Recovered { attempts } => EventKind::Recovered { attempts },
+            Told::Error { error } => {
+                self.note(&error);
+                EventKind::Error { error }
+            }
+        };
+        self.tell(what);
+    }
+
+    fn tell(&self, what: EventKind) {
+        self.shared.ports.events.event(NewEvent {
+            about: Some(self.cell.id.clone()),
+            correlation: self.correlation.clone(),
+            what,
+        });
+    }
+
+    fn mark(&self) -> Mark {
+        self.shared.mark_of(&self.place)
+    }
+
+    // --- starting -----------------------------------------------------------------------------------------------
+
+    fn spawn(&mut self, resolved: Result<Resolved, Unresolved>) -> Input {
+        let resolved = match resolved {
+            Ok(resolved) => resolved,
+            Err(error) => {
+                return Input::SpawnFailed(SpawnError {
+                    sentence: error.sentence,
+                    code: error.code,
+                    transient: false,
+                });
+            }
+        };
+        self.place.spawn = self.shared.next_spawn();
+        if let Some(url) = &resolved.url {
+            let endpoint = Endpoint::Http {
+                url: url.clone(),
+                headers: resolved.headers.clone(),
+            };
+            self.shared
+                .ports
+                .link
+                .open(&self.place, &self.spec, endpoint);
+            self.started(None);
+            return Input::Spawned;
+        }
+        match spawn::spawn(&self.spec, self.place.id.index, &resolved, &self.mark()) {
+            Ok(Spawned {
+                child,
+                pid,
+                endpoint,
+                stderr,
+                stdout,
+            }) => {
+                self.shared.guard_started(pid);
+                self.shared
+                    .ports
+                    .link
+                    .open(&self.place, &self.spec, endpoint);
+                let (err_lines, out_lines) = Default::default();
+                self.process = Some(Process {
+                    child,
+                    pid,
+                    reaped: false,
+                    stderr,
+                    stdout,
+                    err_lines,
+                    out_lines,
+                });
+                self.started(Some(pid));
+                Input::Spawned
+            }
+            Err(error) => Input::SpawnFailed(error),
+        }
+    }
+
+    fn started(&mut self, pid: Option<u32>) {
+        let now = now();
+        self.started_at = Some(now.wall);
+        self.cell.pid.store(pid.unwrap_or(0), Ordering::Relaxed);
+        self.cell.peak_rss.store(0, Ordering::Relaxed);
+        self.cell.spawn.store(self.place.spawn, Ordering::Relaxed);
+        self.health.started(now);
+    }
+
+    // --- ending -------------------------------------------------------------------------------------------------
+
+    fn on_exit(&mut self, status: std::io::Result<ExitStatus>) -> Input {
+        let exit = status.map_or(
+            Exit {
+                code: None,
+                signal: None,
+            },
+            |status| Exit {
+                code: status.code(),
+                signal: signal_of(status),
+            },
+        );
+        self.read_output(true);
+        let now = now();
+        let mut pid = 0;
+        if let Some(process) = &mut self.process {
+            process.reaped = true;
+            (process.stderr, process.stdout) = (None, None);
+            pid = process.pid;
+        }
+        let excused = self.shared.ports.link.gone(&self.place);
+        let started = self.started_at.take().unwrap_or(now.wall);
+        let ran_ms = now.wall.saturating_sub(started);
+        let words = exit.words();
+        let peak = self.cell.peak_rss.load(Ordering::Relaxed);
+        let verb = if exit.signal.is_some() {
+            "killed by"
+        } else {
+            "exited with"
+        };
+        let reason = format!(
+            "{verb} {words} after {}",
+            span(Duration::from_millis(ran_ms))
+        );
+        self.last_exit = Some(LastExit {
+            at: now.wall,
+            code: exit.code,
+            signal: exit.signal.map(flotilla_os::signal_name),
+            last_lines: self.cell.ring.last_words(LAST_LINES, started),
+            peak_rss_bytes: (peak > 0).then_some(peak),
+            reason: reason.clone(),
+            ran_ms,
+        });
+        self.note(&format!("process {pid} {reason}"));
+        self.cell.pid.store(0, Ordering::Relaxed);
+        self.probing = None;
+        Input::Exited { exit, excused }
+    }
+
+    /// A signal to the whole tree: the group at once, then whoever left it.
+    fn signal(&self, ending: Ending) {
+        let Some(process) = &self.process else { return };
+        let pid = process.pid;
+        let word = if ending == Ending::Kill {
+            "SIGKILL"
+        } else {
+            "SIGTERM"
+        };
+        if signal_group(pid, ending) {
+            self.note(&format!("{word} to process group {pid}"));
+        }
+        let (census, mark) = (self.shared.census.clone(), self.mark());
+        tokio::spawn(async move {
+            for stray in census
+                .family(mark, Some(pid))
+                .await
+                .iter()
+                .filter(|p| p.pgrp != pid)
+            {
+                signal_process(stray.pid, stray.start_time, ending);
+            }
+        });
+    }
+
+    fn close_input(&mut self) {
+        self.shared.ports.link.close_input(&self.place);
+        if self.process.is_none() {
+            // Only monitored: there is no exit to wait for.
+            self.shared.ports.link.gone(&self.place);
+            (self.started_at, self.probing) = (None, None);
+        }
+    }
+
+    fn await_tree_gone(&mut self) {
+        let Some(process) = self.process.take() else {
+            return;
+        };
+        let (pid, mark, shared) = (process.pid, self.mark(), self.shared.clone());
+        // From the end of the stop timeout on, each look kills what it sees, so nothing born late escapes. Without a
+        // timer, SIGKILL has been sent already.
+        let stop_by = self
+            .timer
+            .map_or_else(tokio::time::Instant::now, Into::into);
+        self.tree = Some(Box::pin(async move {
+            let mut pause = Duration::from_millis(2);
+            loop {
+                if !flotilla_os::group_exists(pid) {
+                    let left = shared.census.family(mark.clone(), Some(pid)).await;
+                    if left.is_empty() {
+                        break;
+                    }
+                }
+                if tokio::time::Instant::now() >= stop_by {
+                    signal_group(pid, Ending::Kill);
+                    for stray in shared.census.family(mark.clone(), Some(pid)).await {
+                        signal_process(stray.pid, stray.start_time, Ending::Kill);
+                    }
+                }
+                tokio::time::sleep(pause).await;
+                pause = (pause * 2).min(Duration::from_millis(50));
+            }
+            shared.guard_ended(pid);
+        }));
+    }
+
+    /// Ends what a crashed process left behind, while its replacement is already on its way.
+    fn sweep(&mut self) {
+        let Some(process) = self.process.take() else {
+            return;
+        };
+        let (pid, mark, shared) = (process.pid, self.mark(), self.shared.clone());
+        signal_group(pid, Ending::Kill);
+        tokio::spawn(async move {
+            tokio::time::sleep(SWEEP_AFTER).await;
+            for _ in 0..100 {
+                let left = shared.census.family(mark.clone(), Some(pid)).await;
+                if left.is_empty() {
+                    break;
+                }
+                for stray in left {
+                    signal_process(stray.pid, stray.start_time, Ending::Kill);
+                }
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+            shared.guard_ended(pid);
+        });
+    }
+
+    // --- health -------------------------------------------------------------------------------------------------
+
+    fn begin_probe(&mut self) {
+        self.health.probing();
+        if self.unit.process_state() != ProcessState::Running {
+            return;
+        }
+        let limit = Duration::from_millis(self.spec.health.timeout_ms);
+        let (shared, spec, place) = (self.shared.clone(), self.spec.clone(), self.place.clone());
+        let begun = tokio::time::Instant::now();
+        self.probing = Some(match spec.health.check {
+            Check::None => return,
+            Check::Mcp => {
+                let prober: &Arc<dyn Prober> = &shared.ports.prober;
+                let answer = prober.probe(place, spec, limit);
+                // The prober keeps the limit itself; this outer one makes sure that nobody is waited for forever.
+                Box::pin(async move {
+                    (
+                        tokio::time::timeout(limit * 2 + Duration::from_secs(1), answer)
+                            .await
+                            .unwrap_or(Found::NotYet),
+                        begun.elapsed(),
+                    )
+                })
+            }
+            Check::Http { .. } | Check::Tcp { .. } | Check::Exec { .. } => {
+                let mark = self.mark();
+                Box::pin(async move {
+                    (
+                        probe::check(shared.http(), &spec, &place, &mark, limit).await,
+                        begun.elapsed(),
+                    )
+                })
+            }
+        });
+    }
+
+    fn on_found(&mut self, found: Found, took: Duration) {
+        let now = now();
+        let before = (self.health.level, self.health.code);
+        let turn = self.health.on_found(now, took, found);
+        if before != (self.health.level, self.health.code) {
+            self.tell(EventKind::Health {
+                health: self.report(),
+            });
+        }
+        match turn {
+            Turn::None => {}
+            Turn::Proven => {
+                if let Some(effect) = self.unit.proven() {
+                    self.perform(effect);
+                }
+            }
+            Turn::Unhealthy => {
+                let error = self.health.sentence.clone();
+                self.note(&format!("unhealthy: {error}"));
+                self.tell(EventKind::Unhealthy {
+                    error: error.clone(),
+                });
+                if self.spec.restart.on_unhealthy {
+                    self.feed(Input::Recycle {
+                        why: format!("unhealthy: {error}"),
+                    });
+                }
+            }
+        }
+    }
+
+    // --- output -------------------------------------------------------------------------------------------------
+
+    /// Reads what is there; with `all`, until both pipes are empty (bounded: a flooding orphan may go on for ever).
+    fn read_output(&mut self, all: bool) {
+        let mono = tokio::time::Instant::now().into_std();
+        if mono.duration_since(self.flood.0) > FLOOD_WINDOW {
+            self.flood = (mono, 0);
+        }
+        self.reading_paused_until = None;
+        let at = wall();
+        let files = self.shared.files.wanted().then(Vec::new);
+        let mut sink = Sink {
+            cell: &self.cell,
+            at,
+            files,
+        };
+        let Some(process) = &mut self.process else {
+            return;
+        };
+        let mut room = FLOOD_BYTES;
+        for (pipe, lines, stream) in [
+            (&mut process.stderr, &mut process.err_lines, Stream::Stderr),
+            (&mut process.stdout, &mut process.out_lines, Stream::Stdout),
+        ] {
+            while let Some(open) = pipe {
+                match look(
+                    open.take(|piece| lines.feed(piece, |line, cut| sink.line(stream, line, cut))),
+                ) {
+                    Look::Bytes(n) => {
+                        self.flood.1 += n;
+                        room = room.saturating_sub(n);
+                        if room == 0 || !all {
+                            break;
+                        }
+                    }
+                    Look::Empty => break,
+                    Look::End => {
+                        lines.finish(|line, cut| sink.line(stream, line, cut));
+                        *pipe = None;
+                    }
+                }
+            }
+            if all {
+                lines.finish(|line, cut| sink.line(stream, line, cut));
+            }
+        }
+        if let Some(text) = sink.files {
+            self.shared.files.append(&self.cell.id, text);
+        }
+        if self.flood.1 > FLOOD_BYTES {
+            self.reading_paused_until = Some(self.flood.0 + FLOOD_WINDOW);
+        }
+    }
+
+    /// A line of the supervisor's own in the instance's log.
+    fn note(&self, text: &str) {
+        self.shared.log(&self.cell, Stream::Supervisor, text);
+    }
+
+    // --- telling ------------------------------------------------------------------------------------------------
+
+    fn report(&self) -> HealthReport {
+        HealthReport {
+            level: self.health.level,
+            since: self.health.since,
+            code: self.health.code,
+            sentence: self.health.sentence.clone(),
+            action: next_action(self.health.code),
+            checked_at: self.health.checked_at,
+            check_ms: self.health.check_ms,
+        }
+    }
+
+    fn publish(&mut self) {
+        let process = ProcessAxis {
+            state: self.unit.process_state(),
+            since: self.unit.since,
+            reason: self.unit.reason.clone(),
+            next_try: self.unit.next_try,
+        };
+        let health = self.report();
+        let view = InstanceView {
+            id: self.cell.id.clone(),
+            status: Status::derive(self.spec.disabled.is_some(), process.state, health.level),
+            pid: self.process.as_ref().filter(|p| !p.reaped).map(|p| p.pid),
+            port: probe::port_of(&self.spec, self.cell.id.index),
+            started_at: self
+                .started_at
+                .filter(|_| process.state == ProcessState::Running),
+            restarts: self.unit.restarts,
+            restarts_total: self.unit.restarts_total,
+            last_exit: self.last_exit.clone(),
+            sample: None,
+            process,
+            health,
+        };
+        let seen = Seen {
+            view,
+            ticket: self.ticket,
+            wanted: self.wanted,
+            spawn: self.place.spawn,
+        };
+        let changed = self.cell.seen.send_if_modified(|old| {
+            let changed = **old != seen;
+            if changed {
+                *old = Arc::new(seen);
+            }
+            changed
+        });
+        if changed {
+            self.shared.published(&self.cell.id.server);
+        }
+    }
+}
+
+impl Drop for Runner {
+    /// The engine is going down in a hurry (or this task was aborted): the tree is not left behind.
+    fn drop(&mut self) {
+        if let Some(process) = &self.process {
+            signal_group(process.pid, Ending::Kill);
+        }
+    }
+}
+
+struct Sink<'a> {
+    cell: &'a InstanceCell,
+    at: Millis,
+    files: Option<Vec<u8>>,
+}
+
+impl Sink<'_> {
+    fn line(&mut self, stream: Stream, text: &[u8], cut: bool) {
+        self.cell.ring.push(self.at, stream, text, cut);
+        if let Some(files) = &mut self.files {
+            crate::files::format_line(files, self.at, stream, text);
+        }
+    }
+}
+
+fn terms(spec: &ServerSpec) -> Terms {
+    let kind = match spec.transport {
+        Transport::Stdio { .. } => Kind::Stdio,
+        Transport::Http { .. } => Kind::Http,
+        Transport::Url { .. } | Transport::Sse { .. } => Kind::Url,
+    };
+    Terms {
+        kind,
+        restart: spec.restart.clone(),
+        stop_timeout: Duration::from_millis(spec.stop_timeout_ms),
+    }
+}
+
+#[cfg(unix)]
+fn signal_of(status: ExitStatus) -> Option<i32> {
+    std::os::unix::process::ExitStatusExt::signal(&status)
+}
+
+#[cfg(not(unix))]
+fn signal_of(_status: ExitStatus) -> Option<i32> {
+    None
+}
+
+pub(crate) fn capital(text: &str) -> String {
+    let mut chars = text.chars();
+    chars
+        .next()
+        .map_or_else(String::new, |c| c.to_uppercase().chain(chars).collect())
+}
+
+pub(crate) fn wall() -> Millis {
+    std::time::SystemTime::now()
+        .duration_since(std::time::UNIX_EPOCH)
+        .map_or(0, millis)
+}
+
+pub(crate) fn now() -> Now {
+    Now {
+        mono: tokio::time::Instant::now().into_std(),
+        wall: wall(),
+    }
+}
+
+async fn maybe<F: Future>(future: Option<F>) -> F::Output {
+    match future {
+        Some(future) => future.await,
+        None => pending().await,
+    }
+}
+
+async fn at(when: Option<Instant>) {
+    match when {
+        Some(when) => sleep_until(when.into()).await,
+        None => pending().await,
+    }
+}
+
+async fn readable(pipes: Option<(Option<&Pipe>, Option<&Pipe>)>, paused: Option<Instant>) {
+    let Some((err, out)) = pipes else {
+        return pending().await;
+    };
+    if let Some(until) = paused {
+        sleep_until(until.into()).await;
+    }
+    // An error shows itself at the next look.
+    tokio::select! {
+        _ = maybe(err.map(Pipe::ready)) => {}
+        _ = maybe(out.map(Pipe::ready)) => {}
+    }
+}

@@ -1,0 +1,527 @@
+//! The loop with real processes and signals; only the protocol is played.
+
+use flotilla_contract::{
+    InstanceId, ServerId, ServerSpec,
+    event::NewEvent,
+    log::{LogEntry, Stream},
+    spec::{
+        Check, Dependency, DependencyCondition, HealthCheck, Launch, Limits, RestartPolicy,
+        Transport,
+    },
+    state::{HealthCode, HealthLevel, ProcessState},
+};
+use flotilla_os::{Mark, ProcessTable, family};
+use flotilla_supervisor::{
+    Boxed, Desired, Endpoint, Events, Found, Link, Options, Place, Ports, Prober, Resolve,
+    Resolved, Supervisor, Ticket, Unresolved,
+};
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+use tokio::process::{ChildStdin, ChildStdout};
+
+/// Holds the pipes, answers every probe well, writes down every event.
+#[derive(Default)]
+struct World {
+    pipes: Mutex<HashMap<Place, (ChildStdin, ChildStdout)>>,
+    events: Mutex<Vec<String>>,
+    answers: Mutex<Option<Found>>,
+}
+
+impl Link for World {
+    fn open(&self, place: &Place, _: &Arc<ServerSpec>, endpoint: Endpoint) {
+        if let Endpoint::Stdio { input, output } = endpoint {
+            self.pipes
+                .lock()
+                .unwrap()
+                .insert(place.clone(), (input, output));
+        }
+    }
+    fn close_input(&self, place: &Place) {
+        self.pipes.lock().unwrap().remove(place);
+    }
+    fn gone(&self, place: &Place) -> Option<String> {
+        self.pipes.lock().unwrap().remove(place);
+        None
+    }
+}
+
+impl Prober for World {
+    fn probe(&self, _: Place, _: Arc<ServerSpec>, _: Duration) -> Boxed<Found> {
+        let found = self.answers.lock().unwrap().clone().unwrap_or(Found::Good {
+            findings: vec![],
+            proof: "1 tool".into(),
+        });
+        Box::pin(async move { found })
+    }
+}
+
+impl Resolve for World {
+    fn resolve(&self, spec: Arc<ServerSpec>) -> Boxed<Result<Resolved, Unresolved>> {
+        let launch = spec.transport.launch().cloned();
+        let url = match &spec.transport {
+            Transport::Url { url, .. } => Some(url.clone()),
+            _ => None,
+        };
+        let launch = launch.unwrap_or(Launch {
+            command: String::new(),
+            args: vec![],
+            env: Default::default(),
+            cwd: None,
+        });
+        Box::pin(async move {
+            Ok(Resolved {
+                command: launch.command,
+                args: launch.args,
+                cwd: Some("/tmp".into()),
+                url,
+                ..Resolved::default()
+            })
+        })
+    }
+}
+
+impl Events for World {
+    fn event(&self, event: NewEvent) {
+        let about = event.about.map(|id| id.to_string()).unwrap_or_default();
+        self.events
+            .lock()
+            .unwrap()
+            .push(format!("{about} {}", event.what.word()));
+    }
+}
+
+struct Bed {
+    world: Arc<World>,
+    sup: Supervisor,
+    boot: Mark,
+}
+
+fn bed(name: &str) -> Bed {
+    let world = Arc::new(World::default());
+    let boot = Mark::of_home(std::path::Path::new(name)).narrow(std::process::id());
+    let ports = Ports {
+        link: world.clone(),
+        prober: world.clone(),
+        resolve: world.clone(),
+        events: world.clone(),
+    };
+    let sup = Supervisor::start(
+        Options {
+            boot: boot.clone(),
+            guard: None,
+            log_dir: None,
+            seed: 1,
+        },
+        ports,
+    );
+    Bed { world, sup, boot }
+}
+
+/// A stdio server that is a shell script.
+fn script(id: &str, text: &str) -> ServerSpec {
+    let launch = Launch {
+        command: "sh".into(),
+        args: vec!["-c".into(), text.into()],
+        env: Default::default(),
+        cwd: None,
+    };
+    ServerSpec {
+        id: id.parse().unwrap(),
+        category: "test".into(),
+        tags: vec![],
+        description: None,
+        disabled: None,
+        transport: Transport::Stdio { launch },
+        replicas: 1,
+        autostart: true,
+        depends_on: vec![],
+        restart: RestartPolicy {
+            delays_ms: vec![20],
+            ..RestartPolicy::default()
+        },
+        stop_timeout_ms: 5_000,
+        health: HealthCheck {
+            check: Check::None,
+            ..HealthCheck::default()
+        },
+        limits: Limits::default(),
+        metrics_path: None,
+    }
+}
+
+const LONG: Duration = Duration::from_secs(30);
+
+impl Bed {
+    fn up(&self, spec: ServerSpec) -> Ticket {
+        let (id, replicas) = (spec.id.clone(), spec.replicas);
+        self.sup.declare(spec);
+        self.want(&id, true, replicas)
+    }
+
+    fn want(&self, id: &ServerId, running: bool, replicas: u32) -> Ticket {
+        self.sup
+            .want(id, Desired { running, replicas }, None)
+            .unwrap()
+    }
+
+    async fn until(
+        &self,
+        id: &str,
+        what: impl Fn(&flotilla_supervisor::Observed) -> bool,
+    ) -> flotilla_supervisor::Observed {
+        let id: ServerId = id.parse().unwrap();
+        tokio::time::timeout(LONG, async {
+            loop {
+                if let Some(seen) = self.sup.observe(&id).filter(&what) {
+                    return seen;
+                }
+                self.sup.changed().await;
+            }
+        })
+        .await
+        .unwrap_or_else(|_| panic!("still {:#?}", self.sup.observe(&id)))
+    }
+
+    fn alive(&self) -> usize {
+        family(&ProcessTable::read(), &[(self.boot.clone(), vec![])])[0].len()
+    }
+
+    fn log(&self, id: &str) -> Vec<String> {
+        let wanted: InstanceId = id.parse().unwrap();
+        let mut lines = Vec::new();
+        self.sup.read_logs(
+            |id| *id == wanted,
+            |_, ring| {
+                lines.extend(ring.after(0, 5_000).into_iter().filter_map(|e| match e {
+                    LogEntry::Line(l) if l.stream != Stream::Supervisor => Some(l.text),
+                    _ => None,
+                }));
+            },
+        );
+        lines
+    }
+
+    fn events(&self) -> Vec<String> {
+        self.world.events.lock().unwrap().clone()
+    }
+}
+
+#[tokio::test]
+async fn a_killed_process_is_replaced_and_the_exit_keeps_its_last_words() {
+    let bed = bed("replace");
+    let ends = bed
+        .sup
+        .settled(
+            bed.up(script("a", "echo last words >&2; exec sleep 600")),
+            LONG,
+        )
+        .await;
+    assert!(ends[0].reached == Some(true), "{ends:?}");
+    // The shell has written before it became sleep, but the line may still be on its way.
+    while bed.log("a#1").is_empty() {
+        tokio::task::yield_now().await;
+    }
+    let pid = ends[0].view.pid.unwrap();
+    flotilla_os::signal_group(pid, flotilla_os::Ending::Kill);
+    let seen = bed
+        .until("a", |s| s.instances[0].pid.is_some_and(|p| p != pid))
+        .await;
+    let exit = seen.instances[0].last_exit.clone().unwrap();
+    assert_eq!(
+        (exit.signal.as_deref(), &exit.last_lines[..]),
+        (Some("SIGKILL"), &["last words".to_owned()][..])
+    );
+    assert_eq!(
+        (seen.instances[0].restarts, seen.instances[0].process.state),
+        (1, ProcessState::Running)
+    );
+    assert_eq!(
+        bed.events(),
+        [
+            "a#1 server:starting",
+            "a#1 server:started",
+            "a#1 server:restarting",
+            "a#1 server:starting",
+            "a#1 server:started"
+        ]
+    );
+    assert!(bed.sup.shutdown(LONG).await.is_empty());
+    assert_eq!(bed.alive(), 0);
+}
+
+#[tokio::test]
+async fn a_stop_leaves_nothing_of_the_tree_even_what_left_its_group_and_ignores_signals() {
+    let bed = bed("tree");
+    // A child in the group, one in a session of its own, one that ignores SIGTERM there, and a first process that
+    // ends at once when its input closes.
+    let text = "sleep 600 & setsid sleep 600 & setsid sh -c 'trap \"\" TERM; while :; do sleep 1; done' & cat >/dev/null";
+    let mut spec = script("tree", text);
+    spec.stop_timeout_ms = 1_200;
+    bed.sup.settled(bed.up(spec), LONG).await;
+    while bed.alive() < 5 {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    let ends = bed
+        .sup
+        .settled(bed.want(&"tree".parse().unwrap(), false, 1), LONG)
+        .await;
+    assert_eq!((ends[0].reached, bed.alive()), (Some(true), 0), "{ends:?}");
+    assert_eq!(
+        bed.events()
+            .iter()
+            .filter(|e| e.ends_with("stopped"))
+            .count(),
+        1,
+        "stopped is told once: {:?}",
+        bed.events()
+    );
+}
+
+#[tokio::test]
+async fn a_crash_takes_its_strays_along_before_they_can_harm_the_replacement() {
+    let bed = bed("strays");
+    bed.sup
+        .settled(
+            bed.up(script("s", "sleep 600 & setsid sleep 600 & exec sleep 601")),
+            LONG,
+        )
+        .await;
+    let first = bed
+        .until("s", |s| s.instances[0].pid.is_some())
+        .await
+        .instances[0]
+        .pid
+        .unwrap();
+    while bed.alive() < 3 {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    // Only the first process is killed, as an out-of-memory killer does.
+    let start = ProcessTable::read().get(first).unwrap().start_time;
+    assert!(flotilla_os::signal_process(
+        first,
+        start,
+        flotilla_os::Ending::Kill
+    ));
+    bed.until("s", |s| s.instances[0].pid.is_some_and(|p| p != first))
+        .await;
+    tokio::time::timeout(LONG, async {
+        while bed.alive() != 3 {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    })
+    .await
+    .expect("the old tree's two strays are gone, the new tree is whole");
+    bed.sup.shutdown(LONG).await;
+    assert_eq!(bed.alive(), 0);
+}
+
+#[tokio::test]
+async fn a_command_that_is_not_there_is_failed_with_its_reason() {
+    let bed = bed("missing");
+    let mut spec = script("m", "");
+    let Transport::Stdio { launch } = &mut spec.transport else {
+        unreachable!()
+    };
+    launch.command = "no-such-program-here".into();
+    let ends = bed.sup.settled(bed.up(spec), LONG).await;
+    assert_eq!(
+        (ends[0].reached, ends[0].view.process.state),
+        (Some(false), ProcessState::Failed)
+    );
+    assert_eq!(ends[0].view.health.code, HealthCode::CannotStart);
+    assert_eq!(
+        ends[0].view.health.sentence,
+        "No program no-such-program-here in PATH"
+    );
+}
+
+#[tokio::test]
+async fn a_flood_and_an_endless_line_cost_bounded_memory_and_nobody_else() {
+    let bed = bed("flood");
+    bed.up(script(
+        "flood",
+        "while :; do echo 0123456789012345678901234567890123456789; done >&2",
+    ));
+    bed.up(script(
+        "long",
+        "head -c 300000 /dev/zero | tr '\\0' x >&2; echo >&2; echo after >&2; exec sleep 600",
+    ));
+    bed.sup
+        .settled(
+            bed.up(script("quiet", "echo here >&2; exec sleep 600")),
+            LONG,
+        )
+        .await;
+    tokio::time::timeout(LONG, async {
+        while bed.log("long#1").len() < 2
+            || bed.log("quiet#1").is_empty()
+            || bed.log("flood#1").len() < 900
+        {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    })
+    .await
+    .unwrap();
+    let long = bed.log("long#1");
+    assert_eq!((long[0].len(), long[1].as_str()), (16 << 10, "after"));
+    assert!(bed.log("flood#1").len() <= 1_000);
+    bed.sup.shutdown(LONG).await;
+    assert_eq!(bed.alive(), 0);
+}
+
+#[tokio::test]
+async fn dependencies_are_waited_for_and_stopped_last() {
+    let bed = bed("dependencies");
+    let mut web = script("web", "exec sleep 600");
+    web.depends_on = vec![Dependency {
+        server: "db".parse().unwrap(),
+        condition: DependencyCondition::Healthy,
+    }];
+    let ticket = bed.up(web);
+    let waiting = bed
+        .until("web", |s| s.health.code == HealthCode::WaitsForDependency)
+        .await;
+    assert_eq!(
+        (waiting.health.sentence.as_str(), waiting.instances[0].pid),
+        ("Waits for db", None)
+    );
+    let mut db = script("db", "exec sleep 600");
+    db.health.check = Check::Mcp;
+    *bed.world.answers.lock().unwrap() = Some(Found::NotYet);
+    bed.up(db);
+    bed.until("db", |s| {
+        s.instances[0].process.state == ProcessState::Running
+    })
+    .await;
+    assert_eq!(
+        bed.sup.observe(&"web".parse().unwrap()).unwrap().instances[0].pid,
+        None,
+        "started is not healthy"
+    );
+    *bed.world.answers.lock().unwrap() = None;
+    assert_eq!(bed.sup.settled(ticket, LONG).await[0].reached, Some(true));
+    assert_eq!(
+        bed.sup
+            .observe(&"db".parse().unwrap())
+            .unwrap()
+            .health
+            .level,
+        HealthLevel::Healthy
+    );
+    let layers: Vec<Vec<String>> = bed
+        .sup
+        .stop_layers()
+        .iter()
+        .map(|l| l.iter().map(ToString::to_string).collect())
+        .collect();
+    assert_eq!(layers, [["web"], ["db"]]);
+    bed.sup.shutdown(LONG).await;
+    let stopped: Vec<String> = bed
+        .events()
+        .into_iter()
+        .filter(|e| e.ends_with("stopped"))
+        .collect();
+    assert_eq!(stopped, ["web#1 server:stopped", "db#1 server:stopped"]);
+}
+
+#[tokio::test]
+async fn scaling_adds_and_retires_instances_and_a_newer_order_supersedes() {
+    let bed = bed("scale");
+    let id: ServerId = "n".parse().unwrap();
+    bed.sup
+        .settled(bed.up(script("n", "exec sleep 600")), LONG)
+        .await;
+    let ends = bed.sup.settled(bed.want(&id, true, 3), LONG).await;
+    assert_eq!(ends.iter().filter(|e| e.reached == Some(true)).count(), 3);
+    bed.sup.settled(bed.want(&id, true, 1), LONG).await;
+    bed.until("n", |s| s.instances.len() == 1).await;
+    assert_eq!(bed.alive(), 1);
+    // 0, and back to 2 at once: the instance that was on its way out comes back.
+    let down = bed.want(&id, true, 0);
+    let up = bed.want(&id, true, 2);
+    assert!(
+        bed.sup
+            .settled(up, LONG)
+            .await
+            .iter()
+            .all(|e| e.reached == Some(true))
+    );
+    assert!(
+        bed.sup
+            .settled(down, LONG)
+            .await
+            .iter()
+            .all(|e| e.superseded)
+    );
+    assert_eq!(
+        (bed.alive(), bed.sup.observe(&id).unwrap().instances.len()),
+        (2, 2)
+    );
+    bed.sup
+        .settled(bed.sup.forget(&id, None).unwrap(), LONG)
+        .await;
+    assert_eq!((bed.alive(), bed.sup.servers().len()), (0, 0));
+}
+
+#[tokio::test]
+async fn checks_by_command_and_by_port_decide_about_health() {
+    let bed = bed("checks");
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let check = |id: &str, check: Check| {
+        let mut spec = script(id, "exec sleep 600");
+        spec.health = HealthCheck {
+            check,
+            start_timeout_ms: 0,
+            ..HealthCheck::default()
+        };
+        spec
+    };
+    let exec = |text: &str| Check::Exec {
+        command: vec!["sh".into(), "-c".into(), text.into()],
+    };
+    let tickets = [
+        ("good", exec("exit 0")),
+        ("bad", exec("exit 3")),
+        (
+            "tcp",
+            Check::Tcp {
+                address: format!("127.0.0.1:{port}"),
+            },
+        ),
+        (
+            "closed",
+            Check::Tcp {
+                address: "127.0.0.1:1".into(),
+            },
+        ),
+    ]
+    .map(|(id, kind)| bed.up(check(id, kind)));
+    let mut ends = Vec::new();
+    for ticket in tickets {
+        ends.extend(bed.sup.settled(ticket, LONG).await);
+    }
+    let levels: Vec<_> = ends
+        .iter()
+        .map(|e| (e.view.id.server.as_str(), e.view.health.level))
+        .collect();
+    assert_eq!(
+        levels,
+        [
+            ("good", HealthLevel::Healthy),
+            ("bad", HealthLevel::Unhealthy),
+            ("tcp", HealthLevel::Healthy),
+            ("closed", HealthLevel::Unhealthy)
+        ]
+    );
+    assert!(
+        ends[1].view.health.sentence.contains("exit status: 3"),
+        "{}",
+        ends[1].view.health.sentence
+    );
+    bed.sup.shutdown(LONG).await;
+    assert_eq!(bed.alive(), 0);
+}
