@@ -98,10 +98,22 @@ macro_rules! commands {
     };
 }
 
-fn read<P: for<'de> Deserialize<'de>>(name: &str, params: serde_json::Value) -> Result<P, WireError> {
+fn read<P: for<'de> Deserialize<'de>>(
+    name: &str,
+    params: serde_json::Value,
+) -> Result<P, WireError> {
     // A command without parameters may be called with null.
-    let params = if params.is_null() { serde_json::json!({}) } else { params };
-    serde_json::from_value(params).map_err(|e| WireError::new(ErrorCode::BadRequest, format!("read the parameters of {name}: {e}")))
+    let params = if params.is_null() {
+        serde_json::json!({})
+    } else {
+        params
+    };
+    serde_json::from_value(params).map_err(|e| {
+        WireError::new(
+            ErrorCode::BadRequest,
+            format!("read the parameters of {name}: {e}"),
+        )
+    })
 }
 
 commands! {

@@ -56,7 +56,11 @@ pub struct WireError {
 impl WireError {
     /// An error without detail.
     pub fn new(code: ErrorCode, message: impl Into<String>) -> Self {
-        Self { code, message: message.into(), detail: None }
+        Self {
+            code,
+            message: message.into(),
+            detail: None,
+        }
     }
 
     /// The same error, with a detail.
@@ -68,7 +72,10 @@ impl WireError {
 
     /// For a name that is not declared.
     pub fn no_server(id: impl std::fmt::Display) -> Self {
-        Self::new(ErrorCode::NotFound, format!("find the server {id}: it is not declared"))
+        Self::new(
+            ErrorCode::NotFound,
+            format!("find the server {id}: it is not declared"),
+        )
     }
 }
 

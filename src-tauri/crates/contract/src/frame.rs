@@ -5,7 +5,6 @@
 
 use crate::{
     Event, Millis, ServerView, WireError,
-
     log::{LogEntry, LogQuery},
     metric::SeriesInfo,
     state::FleetCounts,
@@ -207,4 +206,3 @@ pub struct Listener {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub note: Option<String>,
 }
-

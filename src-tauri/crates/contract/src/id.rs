@@ -5,7 +5,9 @@ use serde::{Deserialize, Serialize};
 use std::{fmt, str::FromStr};
 
 /// Name of a declared server: 1 to 64 characters of `A-Z a-z 0-9 _ . -`, the first one a letter or a digit.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
+#[derive(
+    Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema,
+)]
 #[serde(try_from = "String", into = "String")]
 pub struct ServerId(String);
 
@@ -19,7 +21,10 @@ impl ServerId {
     /// The `index`-th instance of this server, counted from 1.
     #[must_use]
     pub fn instance(&self, index: u32) -> InstanceId {
-        InstanceId { server: self.clone(), index }
+        InstanceId {
+            server: self.clone(),
+            index,
+        }
     }
 }
 
@@ -32,9 +37,18 @@ impl fmt::Display for ServerId {
 impl FromStr for ServerId {
     type Err = IdError;
     fn from_str(text: &str) -> Result<Self, IdError> {
-        let first = text.chars().next().is_some_and(|c| c.is_ascii_alphanumeric());
-        let rest = text.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '_' | '.' | '-'));
-        if first && rest && text.len() <= 64 { Ok(Self(text.to_owned())) } else { Err(IdError(text.to_owned())) }
+        let first = text
+            .chars()
+            .next()
+            .is_some_and(|c| c.is_ascii_alphanumeric());
+        let rest = text
+            .chars()
+            .all(|c| c.is_ascii_alphanumeric() || matches!(c, '_' | '.' | '-'));
+        if first && rest && text.len() <= 64 {
+            Ok(Self(text.to_owned()))
+        } else {
+            Err(IdError(text.to_owned()))
+        }
     }
 }
 
@@ -52,7 +66,9 @@ impl From<ServerId> for String {
 }
 
 /// One replica of a server, written `server#index`; the index counts from 1.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
+#[derive(
+    Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema,
+)]
 #[serde(try_from = "String", into = "String")]
 #[schemars(with = "String")]
 pub struct InstanceId {
@@ -77,7 +93,10 @@ impl FromStr for InstanceId {
         if index == 0 {
             return Err(wrong());
         }
-        Ok(Self { server: server.parse()?, index })
+        Ok(Self {
+            server: server.parse()?,
+            index,
+        })
     }
 }
 
@@ -96,5 +115,7 @@ impl From<InstanceId> for String {
 
 /// A text that is no name.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{0:?} is not a name; accepted are 1 to 64 characters of A-Z a-z 0-9 _ . -, the first a letter or a digit")]
+#[error(
+    "{0:?} is not a name; accepted are 1 to 64 characters of A-Z a-z 0-9 _ . -, the first a letter or a digit"
+)]
 pub struct IdError(pub String);

@@ -283,7 +283,10 @@ impl Status {
     /// Whether an operator should look at it.
     #[must_use]
     pub fn needs_attention(self) -> bool {
-        matches!(self, Self::Degraded | Self::Unhealthy | Self::Restarting | Self::Failed)
+        matches!(
+            self,
+            Self::Degraded | Self::Unhealthy | Self::Restarting | Self::Failed
+        )
     }
 }
 
@@ -368,7 +371,11 @@ impl FleetCounts {
     pub fn of<'a>(servers: impl IntoIterator<Item = &'a ServerView>) -> Self {
         let mut counts = Self::default();
         for server in servers {
-            let up = server.instances.iter().filter(|i| i.process.state == ProcessState::Running).count();
+            let up = server
+                .instances
+                .iter()
+                .filter(|i| i.process.state == ProcessState::Running)
+                .count();
             counts.total += 1;
             counts.instances_running += u32::try_from(up).unwrap_or(u32::MAX);
             counts.instances_wanted += server.wanted_replicas;
