@@ -92,8 +92,13 @@ fn privileged() -> Option<&'static [&'static str]> {
 }
 
 fn is_installed(package: &str) -> bool {
-    ask(program("dpkg-query").args(["-W", "-f=${db:Status-Abbrev}", package]))
-        .is_some_and(|status| status.starts_with("ii"))
+    let status = ask(program("dpkg-query").args(["-W", "-f=${db:Status-Abbrev}", package]));
+    // Ubuntu's archive has no Chromium but a snap's; any browser of that family will do.
+    let other = package == "chromium"
+        && ["chromium", "chromium-browser", "google-chrome"]
+            .iter()
+            .any(|name| ask(program(name).arg("--version")).is_some());
+    status.is_some_and(|status| status.starts_with("ii")) || other
 }
 
 fn apt_line(packages: &[&str]) -> String {
