@@ -162,3 +162,29 @@ function summary({ verb, servers }: Asked, target: string, outcomes: Outcome[]) 
 }
 
 const logLink = (server: string) => ({ label: 'Read its log', href: serverHref(server, 'logs') });
+
+/** Enables or disables a server in fleet.toml and shows what came of it. */
+export async function enable(model: Model, server: string, enabled: boolean): Promise<void> {
+  const word = enabled ? 'Enabled' : 'Disabled';
+  try {
+    const written = await model.call('server.enable', { server, enabled });
+    toasts.show({
+      kind: 'good',
+      title: `${server}: ${word.toLowerCase()}`,
+      text: `Revision ${written.revision} of fleet.toml`,
+    });
+  } catch (error) {
+    toasts.show({ kind: 'bad', title: `${server}: not ${word.toLowerCase()}`, text: sentence(CallError.of(error)) });
+  }
+}
+
+/** Forgets what start, stop and scale changed: back to what the file declares. */
+export async function reset(model: Model, server: string): Promise<void> {
+  try {
+    const { outcomes } = await model.call('server.reset', { servers: [server] });
+    const [first] = outcomes;
+    toasts.show({ kind: first?.ok === false ? 'bad' : 'good', title: server, text: first?.sentence });
+  } catch (error) {
+    toasts.show({ kind: 'bad', title: `${server}: not put back`, text: sentence(CallError.of(error)) });
+  }
+}

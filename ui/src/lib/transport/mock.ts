@@ -64,6 +64,7 @@ export class MockTransport implements Transport {
     const now = Date.now();
     for (const server of mockServers(options.servers, now)) this.servers.set(server.spec.id, server);
     if (options.servers > 0) this.#seed(now);
+    this.#events.sort((a, b) => a.at - b.at).forEach((event, i) => (event.seq = i + 1));
     const script = typeof location === 'undefined' ? null : new URLSearchParams(location.search).get('link');
     this.#status.set({ state: 'connecting', since: now, failures: 0 });
     if (script === 'never') return;
