@@ -356,3 +356,83 @@ fn doc(out: &mut String, schema: &Value, depth: usize) {
     }
     let _ = writeln!(out, "{indent} */");
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A shape of each kind that the contract uses.
+    #[derive(serde::Serialize, serde::Deserialize, JsonSchema)]
+    #[serde(tag = "kind", rename_all = "snake_case")]
+    enum Shape {
+        /// No data.
+        Empty,
+        /// Flattened, so an intersection.
+        Named(Inner),
+        Plain {
+            ids: Vec<u64>,
+            pairs: Vec<(String, f32)>,
+            any: serde_json::Value,
+            map: BTreeMap<String, Option<bool>>,
+        },
+    }
+
+    /// Two
+    /// lines.
+    #[derive(serde::Serialize, serde::Deserialize, JsonSchema)]
+    struct Inner {
+        #[serde(default)]
+        defaulted: Vec<String>,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        absent: Option<u32>,
+        nullable: Option<u32>,
+    }
+
+    fn shown(settings: SchemaSettings) -> String {
+        let mut bundle = Bundle::new(settings);
+        bundle.add::<Shape>();
+        let types = bundle.reachable();
+        let mut out = String::new();
+        for (name, schema) in &types {
+            Writer::new(&types).definition(&mut out, name, schema);
+        }
+        out
+    }
+
+    #[test]
+    fn each_shape_has_its_typescript() {
+        let expected = r#"/**
+ * Two
+ * lines.
+ */
+export interface Inner {
+  defaulted: string[];
+  absent?: number;
+  nullable: number | null;
+}
+/** A shape of each kind that the contract uses. */
+export type Shape =
+  /** No data. */
+  | {
+    kind: "empty";
+  }
+  /** Flattened, so an intersection. */
+  | {
+    kind: "named";
+  } & Inner
+  | {
+    kind: "plain";
+    ids: number[];
+    pairs: [string, number][];
+    any: unknown;
+    map: Record<string, boolean | null>;
+  };
+"#;
+        assert_eq!(
+            shown(SchemaSettings::draft2020_12().for_serialize()),
+            expected
+        );
+        let sent = shown(SchemaSettings::draft2020_12().for_deserialize());
+        assert!(sent.contains("  defaulted?: string[];\n"), "{sent}");
+    }
+}
