@@ -10,39 +10,89 @@ use crate::{
 };
 use anyhow::Result;
 use std::{
+    collections::BTreeSet,
     process::{Command, ExitCode},
     time::Duration,
 };
 
 struct Suite {
     name: &'static str,
+    /// What must be there first.
+    needs: &'static [SetUp],
     command: fn() -> Command,
     tests: Tests,
     minutes: u64,
 }
 
+#[derive(Clone, Copy)]
+struct SetUp {
+    name: &'static str,
+    work: fn() -> Result<Said>,
+}
+
+const PACKAGES: SetUp = SetUp {
+    name: "set-up: system packages",
+    work: || machine::packages(&[machine::DESKTOP, machine::TESTS]),
+};
+const NODE: SetUp = SetUp {
+    name: "set-up: Node.js",
+    work: machine::node,
+};
+const PANEL_PACKAGES: SetUp = SetUp {
+    name: "set-up: panel packages",
+    work: panel::install,
+};
+const PANEL: SetUp = SetUp {
+    name: "set-up: panel",
+    work: panel::build,
+};
+const NPM_SERVERS: SetUp = SetUp {
+    name: "set-up: servers from npm",
+    work: test_env::node,
+};
+const PYPI_SERVERS: SetUp = SetUp {
+    name: "set-up: servers from PyPI",
+    work: test_env::python,
+};
+const DRIVER: SetUp = SetUp {
+    name: "set-up: tauri-driver",
+    work: test_env::driver,
+};
+const PROGRAMS: SetUp = SetUp {
+    name: "set-up: programs",
+    work: || {
+        shell::run(cargo().args("build --workspace --exclude flotilla-desktop --bins".split(' ')))
+            .map(|()| "built")
+    },
+};
+const WINDOW: SetUp = SetUp {
+    name: "set-up: window",
+    work: || {
+        shell::run(
+            cargo()
+                .args("build --package flotilla-desktop --bins".split(' '))
+                .args(EMBEDDED),
+        )
+        .map(|()| "built")
+    },
+};
+
 /// Quick ones first. A suite whose package is missing fails: nothing is left out in silence.
 const SUITES: &[Suite] = &[
     Suite {
         name: "vitest",
-        command: || words(npm(), &["run", "--silent", "test"]),
+        needs: &[NODE, PANEL_PACKAGES],
+        command: || words(npm(), "run --silent test"),
         tests: Tests::Vitest,
         minutes: 10,
     },
     Suite {
         name: "rust",
+        needs: &[PACKAGES],
         command: || {
             words(
                 cargo(),
-                &[
-                    "test",
-                    "--workspace",
-                    "--exclude",
-                    "flotilla-desktop",
-                    "--exclude",
-                    "flotilla-tests",
-                    "--no-fail-fast",
-                ],
+                "test --workspace --exclude flotilla-desktop --exclude flotilla-tests --no-fail-fast",
             )
         },
         tests: Tests::Cargo,
@@ -50,10 +100,11 @@ const SUITES: &[Suite] = &[
     },
     Suite {
         name: "system",
+        needs: &[PACKAGES, NODE, NPM_SERVERS, PYPI_SERVERS, PROGRAMS],
         command: || {
             words(
                 cargo(),
-                &["test", "--package", "flotilla-tests", "--test", "system"],
+                "test --package flotilla-tests --lib --bins --test system",
             )
         },
         tests: Tests::Cargo,
@@ -61,79 +112,67 @@ const SUITES: &[Suite] = &[
     },
     Suite {
         name: "playwright",
-        command: || words(npm(), &["run", "--silent", "e2e"]),
+        needs: &[
+            PACKAGES,
+            NODE,
+            PANEL_PACKAGES,
+            PANEL,
+            NPM_SERVERS,
+            PYPI_SERVERS,
+            PROGRAMS,
+        ],
+        command: || words(npm(), "run --silent e2e"),
         tests: Tests::Playwright,
         minutes: 30,
     },
     Suite {
         name: "desktop",
-        // A bus and a display of its own: nothing of the machine's session is touched.
-        command: || {
-            let xvfb = [
-                "--",
-                "xvfb-run",
-                "--auto-servernum",
-                "--server-args=-screen 0 1440x900x24",
-            ];
-            let test = [
-                "cargo",
-                "test",
-                "--package",
-                "flotilla-tests",
-                "--test",
-                "desktop",
-                "--",
-                "--test-threads=1",
-            ];
-            words(
-                program("dbus-run-session"),
-                &[&xvfb[..], &test[..]].concat(),
-            )
-        },
+        needs: &[
+            PACKAGES,
+            NODE,
+            PANEL_PACKAGES,
+            PANEL,
+            DRIVER,
+            PROGRAMS,
+            WINDOW,
+        ],
+        command: desktop,
         tests: Tests::Cargo,
         minutes: 30,
     },
 ];
 
-type SetUp = (&'static str, fn() -> Result<Said>);
-
-const SET_UP: &[SetUp] = &[
-    ("set-up: system packages", || {
-        machine::packages(&[machine::DESKTOP, machine::TESTS])
-    }),
-    ("set-up: Node.js", machine::node),
-    ("set-up: panel packages", panel::install),
-    ("set-up: panel", panel::build),
-    ("set-up: servers from npm", test_env::node),
-    ("set-up: servers from PyPI", test_env::python),
-    ("set-up: tauri-driver", test_env::driver),
-    ("set-up: programs", programs),
-];
-
-/// The programs that the suites start.
-fn programs() -> Result<Said> {
-    shell::run(cargo().args([
-        "build",
-        "--workspace",
-        "--exclude",
+/// The shell's own tests and those of its window, on a bus and a display of their own: nothing of the machine's session is touched.
+fn desktop() -> Command {
+    let mut command = words(program("dbus-run-session"), "-- xvfb-run --auto-servernum");
+    command
+        .arg("--server-args=-screen 0 1440x900x24")
+        .arg(cargo().get_program());
+    command.args([
+        "test",
+        "--package",
         "flotilla-desktop",
-        "--bins",
-    ]))?;
-    shell::run(
-        cargo()
-            .args(["build", "--package", "flotilla-desktop", "--bins"])
-            .args(EMBEDDED),
-    )?;
-    Ok("built")
+        "--package",
+        "flotilla-tests",
+        "--no-fail-fast",
+    ]);
+    command.args(EMBEDDED);
+    words(command, "--lib --test desktop -- --test-threads=1")
 }
 
 pub(crate) fn test(names: &[&str]) -> Result<ExitCode> {
     let chosen = suites::pick(SUITES, |suite| suite.name, names)?;
     let mut rows: Vec<Row> = Vec::new();
-    for (name, set_up) in SET_UP {
-        println!("\n==> {name}");
-        rows.push(suites::row(name, || {
-            set_up().map(|said| println!("    {said}"))
+    let mut done = BTreeSet::new();
+    for set_up in chosen
+        .iter()
+        .flat_map(|suite| suite.needs)
+        .filter(|set_up| done.insert(set_up.name))
+    {
+        println!("\n==> {}", set_up.name);
+        // Suites run even then: each says by itself what it misses.
+        rows.push(suites::row(set_up.name, || {
+            (set_up.work)().map(|said| println!("    {said}"))
         }));
     }
     for suite in chosen {
@@ -161,7 +200,7 @@ fn exe(name: &str) -> String {
     format!("{name}{}", std::env::consts::EXE_SUFFIX)
 }
 
-fn words(mut command: Command, args: &[&str]) -> Command {
-    command.args(args);
+fn words(mut command: Command, args: &str) -> Command {
+    command.args(args.split(' '));
     command
 }
