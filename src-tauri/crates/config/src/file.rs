@@ -73,7 +73,7 @@ table! {
     Server {
         /// How it is spoken to; inferred when absent: a command is `stdio`, with `port` or as a URL it is `http`.
         transport: Option<TransportWord>,
-        /// Program to run, without a shell: a path, or a name looked up in PATH.
+        /// Program to run, without a shell: a path, or a name looked up in PATH. `${VAR}`, `${VAR:-default}` and `${secret:NAME}` are filled in here and in args, env, cwd, url and headers.
         command: Option<String>,
         /// Its arguments; `{port}` is the instance's port.
         args: Option<Vec<String>>,

@@ -1,3 +1,4 @@
+use crate::resolve;
 use flotilla_contract::{
     ServerId, ServerSpec,
     spec::{Transport, Value},
@@ -52,20 +53,33 @@ impl Fleet {
     }
 }
 
-/// Names of the secrets in environment and headers.
-pub(crate) fn secret_names(transport: &Transport) -> impl Iterator<Item = &str> {
-    let env = transport.launch().map(|launch| &launch.env);
-    let headers = match transport {
-        Transport::Http { headers, .. } | Transport::Url { headers, .. } => Some(headers),
-        Transport::Stdio { .. } | Transport::Sse { .. } => None,
-    };
-    env.into_iter()
-        .chain(headers)
-        .flat_map(BTreeMap::values)
-        .filter_map(|value| match value {
-            Value::Secret { name } => Some(name.as_str()),
-            Value::Text { .. } => None,
-        })
+/// Names of the secrets that a server needs, each as often as it is used.
+fn secret_names(transport: &Transport) -> Vec<&str> {
+    let mut texts: Vec<&str> = Vec::new();
+    let mut values: Vec<&Value> = Vec::new();
+    if let Some(launch) = transport.launch() {
+        texts.push(&launch.command);
+        texts.extend(launch.args.iter().map(String::as_str));
+        texts.extend(launch.cwd.as_deref());
+        values.extend(launch.env.values());
+    }
+    match transport {
+        Transport::Http { headers, .. } => values.extend(headers.values()),
+        Transport::Url { url, headers } => {
+            texts.push(url);
+            values.extend(headers.values());
+        }
+        Transport::Stdio { .. } | Transport::Sse { .. } => {}
+    }
+    let mut names = Vec::new();
+    for value in values {
+        match value {
+            Value::Secret { name } => names.push(name.as_str()),
+            Value::Text { text } => texts.push(text),
+        }
+    }
+    names.extend(texts.into_iter().flat_map(resolve::secrets_in));
+    names
 }
 
 /// What the fleet is for. It sets the default of `health.interval`, and nothing else.

@@ -1,6 +1,6 @@
 //! From what is declared to what can be run: variables, ports, secrets.
 
-use crate::secrets::Secret;
+use crate::secrets::{self, Secret};
 use flotilla_contract::spec::{Launch, Value};
 use std::{collections::BTreeMap, fmt};
 
@@ -57,32 +57,20 @@ impl fmt::Debug for Resolved {
 }
 
 /// Replaces `${VAR}` and `${VAR:-default}` by what `lookup` gives; the default counts where that is nothing or empty. `$${` is a
-/// plain `${`. Everything else stays as it is.
+/// plain `${`. Everything else stays as it is; a secret counts as a variable that is not set.
 ///
 /// # Errors
 /// The first variable that is not set and has no default.
 pub fn expand(text: &str, lookup: impl Fn(&str) -> Option<String>) -> Result<String, Missing> {
-    let mut out = String::with_capacity(text.len());
-    for piece in pieces(text) {
-        match piece {
-            Piece::Text(text) | Piece::Broken(text) => out.push_str(text),
-            Piece::Variable { name, default } => match (lookup(name), default) {
-                (Some(value), None) => out.push_str(&value),
-                (Some(value), Some(_)) if !value.is_empty() => out.push_str(&value),
-                (_, Some(default)) => out.push_str(default),
-                (None, None) => {
-                    return Err(Missing {
-                        name: name.to_owned(),
-                    });
-                }
-            },
-        }
-    }
-    Ok(out)
+    fill(text, None, &lookup, &|name| {
+        Err(Missing {
+            name: format!("secret:{name}"),
+        })
+    })
 }
 
-/// Makes a declared command runnable: variables and `{port}` in command, arguments, environment and working directory; secrets in
-/// the environment. A secret's value is taken as it is.
+/// Makes a declared command runnable: variables, `${secret:NAME}` and `{port}` in command, arguments, environment and working
+/// directory. A secret's value is taken as it is.
 ///
 /// # Errors
 /// The first variable or secret that is missing.
@@ -92,7 +80,7 @@ pub fn launch(
     lookup: impl Fn(&str) -> Option<String>,
     secret: impl Fn(&str) -> Result<Option<Secret>, String>,
 ) -> Result<Resolved, Unresolved> {
-    let text = |text: &str| -> Result<String, Missing> { expand(&with_port(text, port), &lookup) };
+    let text = |declared: &str| text(declared, port, &lookup, &secret);
     Ok(Resolved {
         command: text(&launch.command)?,
         args: launch
@@ -100,8 +88,8 @@ pub fn launch(
             .iter()
             .map(|arg| text(arg))
             .collect::<Result<_, _>>()?,
-        env: values(&launch.env, port, &lookup, secret)?,
         cwd: launch.cwd.as_deref().map(text).transpose()?,
+        env: values(&launch.env, port, &lookup, &secret)?,
     })
 }
 
@@ -119,21 +107,77 @@ pub fn values(
         .iter()
         .map(|(key, value)| {
             let value = match value {
-                Value::Text { text } => expand(&with_port(text, port), &lookup)?,
-                Value::Secret { name } => match secret(name) {
-                    Ok(Some(secret)) => secret.expose().to_owned(),
-                    Ok(None) => return Err(Unresolved::Secret { name: name.clone() }),
-                    Err(error) => {
-                        return Err(Unresolved::Store {
-                            name: name.clone(),
-                            error,
-                        });
-                    }
-                },
+                Value::Text { text: declared } => text(declared, port, &lookup, &secret)?,
+                Value::Secret { name } => value_of(name, &secret)?,
             };
             Ok((key.clone(), value))
         })
         .collect()
+}
+
+/// Makes a declared text usable, for instance a URL; see [`launch`].
+///
+/// # Errors
+/// The first variable or secret that is missing.
+pub fn text(
+    declared: &str,
+    port: Option<u16>,
+    lookup: impl Fn(&str) -> Option<String>,
+    secret: impl Fn(&str) -> Result<Option<Secret>, String>,
+) -> Result<String, Unresolved> {
+    fill(declared, port, &lookup, &|name| value_of(name, &secret))
+}
+
+fn value_of(
+    name: &str,
+    secret: impl Fn(&str) -> Result<Option<Secret>, String>,
+) -> Result<String, Unresolved> {
+    match secret(name) {
+        Ok(Some(secret)) => Ok(secret.expose().to_owned()),
+        Ok(None) => Err(Unresolved::Secret {
+            name: name.to_owned(),
+        }),
+        Err(error) => Err(Unresolved::Store {
+            name: name.to_owned(),
+            error,
+        }),
+    }
+}
+
+fn fill<E: From<Missing>>(
+    text: &str,
+    port: Option<u16>,
+    lookup: &dyn Fn(&str) -> Option<String>,
+    secret: &dyn Fn(&str) -> Result<String, E>,
+) -> Result<String, E> {
+    let mut out = String::with_capacity(text.len());
+    // Only what was declared is searched for `{port}`, not what a variable or secret holds.
+    for piece in pieces(text) {
+        match piece {
+            Piece::Text(text) | Piece::Broken(text) => out.push_str(&with_port(text, port)),
+            Piece::Secret { name } => out.push_str(&secret(name)?),
+            Piece::Variable { name, default } => match (lookup(name), default) {
+                (Some(value), None) => out.push_str(&value),
+                (Some(value), Some(_)) if !value.is_empty() => out.push_str(&value),
+                (_, Some(default)) => out.push_str(default),
+                (None, None) => {
+                    return Err(Missing {
+                        name: name.to_owned(),
+                    }
+                    .into());
+                }
+            },
+        }
+    }
+    Ok(out)
+}
+
+/// Names of the secrets that a text refers to.
+pub(crate) fn secrets_in(text: &str) -> impl Iterator<Item = &str> {
+    pieces(text).into_iter().filter_map(|piece| match piece {
+        Piece::Secret { name } => Some(name),
+        _ => None,
+    })
 }
 
 /// Replaces `{port}`; `${port}` is a variable and stays.
@@ -165,6 +209,9 @@ pub(crate) enum Piece<'t> {
         name: &'t str,
         default: Option<&'t str>,
     },
+    Secret {
+        name: &'t str,
+    },
     /// Begins like a variable and is none.
     Broken(&'t str),
 }
@@ -187,13 +234,14 @@ pub(crate) fn pieces(text: &str) -> Vec<Piece<'_>> {
             pieces.push(Piece::Broken(&rest[at..]));
             return pieces;
         };
-        let (name, default) = inner[..end]
+        let inside = &inner[..end];
+        let (name, default) = inside
             .split_once(":-")
-            .map_or((&inner[..end], None), |(n, d)| (n, Some(d)));
-        pieces.push(if is_variable_name(name) {
-            Piece::Variable { name, default }
-        } else {
-            Piece::Broken(&rest[at..=at + 2 + end])
+            .map_or((inside, None), |(name, default)| (name, Some(default)));
+        pieces.push(match inside.strip_prefix("secret:") {
+            Some(name) if secrets::is_name(name) => Piece::Secret { name },
+            _ if is_variable_name(name) => Piece::Variable { name, default },
+            _ => Piece::Broken(&rest[at..=at + 2 + end]),
         });
         rest = &inner[end + 1..];
     }
@@ -219,6 +267,7 @@ mod tests {
             _ => None,
         };
         for (text, expanded) in [
+            ("${secret:a}", Err("secret:a")),
             ("plain $HOME {x} $", Ok("plain $HOME {x} $")),
             ("${HOME}/a", Ok("/home/me/a")),
             ("${NONE:-b}${EMPTY:-c}${EMPTY}", Ok("bc")),
@@ -249,7 +298,7 @@ mod tests {
     fn a_command_with_everything() {
         let declared = Launch {
             command: "${BIN}".into(),
-            args: vec!["--port".into(), "{port}".into()],
+            args: vec!["--token=${secret:t}".into(), "{port}".into()],
             env: [
                 ("TOKEN".to_owned(), Value::Secret { name: "t".into() }),
                 ("P".to_owned(), Value::text("{port}")),

@@ -7,7 +7,7 @@ use super::{
 use crate::{
     file::keys,
     resolve::{self, Piece},
-    secrets,
+    secrets::{self, Secret},
 };
 use flotilla_contract::{
     ServerId, ServerSpec,
@@ -526,7 +526,13 @@ fn url_text(node: &Node<'_>) -> Option<String> {
     let text = node.text()?;
     variables(node, &text);
     // A variable may stand for any part of an address, so only its form around them can be judged.
-    let filled = resolve::expand(&text, |_| Some("1".into())).unwrap_or_default();
+    let filled = resolve::text(
+        &text,
+        None,
+        |_| Some("1".into()),
+        |_| Ok(Some(Secret::new("1"))),
+    )
+    .unwrap_or_default();
     if is_http_url(&filled) || text.starts_with("${") {
         Some(text)
     } else {
@@ -602,7 +608,7 @@ fn is_header_name(name: &str) -> bool {
 fn variables(node: &Node<'_>, text: &str) {
     for piece in resolve::pieces(text) {
         if let Piece::Broken(found) = piece {
-            node.wrong(format!("{found:?} is not a variable; accepted are ${{NAME}} and ${{NAME:-default}}, and $${{ for a plain ${{"));
+            node.wrong(format!("{found:?} is not a variable; accepted are ${{NAME}}, ${{NAME:-default}} and ${{secret:NAME}}, and $${{ for a plain ${{"));
         }
     }
 }
