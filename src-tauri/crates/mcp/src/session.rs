@@ -27,7 +27,7 @@ use tokio_util::sync::CancellationToken;
 
 const METHOD_NOT_FOUND: i64 = -32601;
 /// How many notifications a slow reader may be behind.
-const NOTIFICATIONS: usize = 32;
+const NOTIFICATIONS: usize = 16;
 /// A wait without limit, as far as anybody will notice.
 const FOREVER: Duration = Duration::from_secs(365 * 24 * 3600);
 
@@ -48,7 +48,8 @@ pub struct Options {
     /// Whether a legacy server over HTTP is listened to between requests, for its notifications (default true). Costs
     /// one open connection.
     pub listen: bool,
-    /// Where lines go that are no messages (default: dropped). When it is full, lines are dropped and counted.
+    /// Where lines of a child's output go that are no messages (default: dropped). When it is full, lines are dropped and
+    /// counted. Pipes only.
     pub garbage: Option<mpsc::Sender<Garbage>>,
 }
 
@@ -319,7 +320,8 @@ impl Session {
         }
     }
 
-    /// What the server says by itself from now on.
+    /// What the server says by itself from now on. A modern server says nothing unless a `subscriptions/listen` request
+    /// is under way; a legacy one over HTTP only with [`Options::listen`], or beside the answer to a request.
     #[must_use]
     pub fn notifications(&self) -> Notifications {
         Notifications {

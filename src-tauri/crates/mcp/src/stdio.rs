@@ -51,7 +51,8 @@ pub enum GarbageKind {
 
 /// The sending side of a pipe.
 pub(crate) struct Pipe {
-    queue: mpsc::Sender<Outgoing>,
+    /// Boxed: the queue holds room for 32 at rest, and most sessions rest most of the time.
+    queue: mpsc::Sender<Box<Outgoing>>,
     /// Bytes that may wait for the writer.
     room: Arc<Semaphore>,
     room_bytes: u32,
@@ -146,11 +147,11 @@ impl Pipe {
             .await
             .map_err(|_| over())?;
         self.queue
-            .send(Outgoing {
+            .send(Box::new(Outgoing {
                 request,
                 line,
                 _room: Some(room),
-            })
+            }))
             .await
             .map_err(|_| over())
     }
@@ -175,7 +176,7 @@ impl Drop for Asked<'_> {
 
 async fn write_loop(
     mut writer: impl AsyncWrite + Send + Unpin,
-    mut queue: mpsc::Receiver<Outgoing>,
+    mut queue: mpsc::Receiver<Box<Outgoing>>,
     mut cancels: mpsc::UnboundedReceiver<u64>,
     shared: Arc<Shared>,
     stop: CancellationToken,
@@ -184,7 +185,7 @@ async fn write_loop(
         let mut message = tokio::select! {
             biased;
             () = stop.cancelled() => return,
-            Some(id) = cancels.recv() => Outgoing { request: None, line: wire::cancelled(id), _room: None },
+            Some(id) = cancels.recv() => Box::new(Outgoing { request: None, line: wire::cancelled(id), _room: None }),
             message = queue.recv() => match message {
                 Some(message) => message,
                 None => return,
@@ -213,7 +214,7 @@ async fn write_loop(
 async fn read_loop(
     mut reader: impl AsyncRead + Send + Unpin,
     shared: Arc<Shared>,
-    replies: mpsc::WeakSender<Outgoing>,
+    replies: mpsc::WeakSender<Box<Outgoing>>,
     mut garbage: GarbageSink,
     max_message: usize,
     stop: CancellationToken,
@@ -236,14 +237,8 @@ async fn read_loop(
                 decoder.push(&buffer[..count], |line| {
                     on_line(line, &shared, &replies, &mut garbage)
                 });
-                let wanted = if count == buffer.len() {
-                    READ_BUSY
-                } else {
-                    READ_IDLE
-                };
-                if count == buffer.len() || count < READ_IDLE {
-                    resize(&mut buffer, wanted);
-                }
+                let full = count == buffer.len();
+                resize(&mut buffer, if full { READ_BUSY } else { READ_IDLE });
             }
             Err(error) => break Closed::Read(error.to_string()),
         }
@@ -261,7 +256,7 @@ fn resize(buffer: &mut Vec<u8>, wanted: usize) {
 fn on_line(
     line: Line<'_>,
     shared: &Shared,
-    replies: &mpsc::WeakSender<Outgoing>,
+    replies: &mpsc::WeakSender<Box<Outgoing>>,
     garbage: &mut GarbageSink,
 ) {
     match line {
@@ -273,11 +268,11 @@ fn on_line(
                 Incoming::Request { id, method } => {
                     // Dropped when the queue is full: a server that asks without reading gets no answer.
                     if let Some(queue) = replies.upgrade() {
-                        let _ = queue.try_send(Outgoing {
+                        let _ = queue.try_send(Box::new(Outgoing {
                             request: None,
                             line: wire::reply(&id, &method),
                             _room: None,
-                        });
+                        }));
                     }
                 }
                 incoming => shared.dispatch(incoming),

@@ -8,6 +8,9 @@ use serde::{
 use serde_json::value::RawValue;
 use std::{borrow::Cow, fmt};
 
+/// Longest id of a server's own request, in bytes.
+const LONGEST_ID: usize = 256;
+
 /// What a server says by itself.
 #[derive(Clone, Debug)]
 pub struct Notification {
@@ -105,6 +108,8 @@ fn read_one(envelope: Envelope<'_>) -> Result<Incoming, NotRpc> {
     if let Some(method) = envelope.method {
         let method = method.into_owned();
         return Ok(match envelope.id {
+            // The id goes back with the answer; nobody needs one longer than this.
+            Some(id) if id.get().len() > LONGEST_ID => return Err(NotRpc),
             Some(id) => Incoming::Request {
                 id: id.to_owned(),
                 method,
@@ -356,6 +361,18 @@ mod tests {
                 outcome: Err(Error::Rpc { code: -32000, .. })
             })
         ));
+    }
+
+    #[test]
+    fn a_servers_request_with_an_endless_id_is_no_message() {
+        let ask = |length: usize| {
+            one(&format!(
+                r#"{{"jsonrpc":"2.0","id":"{}","method":"ping"}}"#,
+                "x".repeat(length)
+            ))
+        };
+        assert!(matches!(ask(36), Ok(Incoming::Request { .. })));
+        assert!(ask(1_000).is_err());
     }
 
     #[test]
