@@ -447,3 +447,166 @@ fn labels(d: &mut Differences, old: &ServerSpec, new: &ServerSpec) -> bool {
 fn or(value: Option<impl Display>, absent: &str) -> String {
     value.map_or_else(|| absent.to_owned(), |value| value.to_string())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::parse;
+
+    /// The sentences of what turns one text into the other.
+    fn sentences(old: &str, new: &str) -> Vec<String> {
+        changes(old, new)
+            .into_iter()
+            .map(|change| change.sentence)
+            .collect()
+    }
+
+    fn changes(old: &str, new: &str) -> Vec<Change> {
+        diff(&parse(old).unwrap(), &parse(new).unwrap())
+    }
+
+    /// Effects of replacing these lines of a server by those.
+    fn effects(old: &str, new: &str) -> Effects {
+        let fleet = |lines: &str| {
+            format!("[servers.b]\ncommand = \"y\"\n[servers.a]\ncommand = \"x\"\n{lines}\n")
+        };
+        match changes(&fleet(old), &fleet(new)).as_slice() {
+            [
+                Change {
+                    kind: ChangeKind::Changed { effects, .. },
+                    ..
+                },
+            ] => *effects,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn servers_that_come_go_and_change() {
+        let old = "[servers.a]\ncommand = \"x\"\n[servers.fetch]\ncommand = \"uvx\"\nargs = [\"f\"]\n[servers.same]\nurl = \"http://s/mcp\"";
+        let new = "panel.port = 3100\n[servers.same]\nurl = \"http://s/mcp\"\n[servers.fetch]\ncommand = \"uvx\"\nargs = [\"f\", \"a b\"]\nreplicas = 3\n[servers.u]\nurl = \"https://me:pw@u/mcp?key=1\"";
+        assert_eq!(
+            sentences(old, new),
+            [
+                "panel.port default → 3100",
+                "a: removed",
+                "fetch: args [f] → [f \"a b\"], replicas 1 → 3",
+                "u: added: at https://u/mcp?…",
+            ]
+        );
+        assert_eq!(
+            sentences(new, new),
+            [""; 0],
+            "moving servers about changes nothing"
+        );
+    }
+
+    #[test]
+    fn values_of_variables_are_not_told() {
+        let old = "[servers.a]\ncommand = \"x\"\nenv = { A = \"one\", B = \"two\" }";
+        let new =
+            "[servers.a]\ncommand = \"x\"\nenv = { A = \"three\", C = { secret = \"four\" } }";
+        assert_eq!(
+            sentences(old, new),
+            ["a: env A changed, env B removed, env C added"]
+        );
+    }
+
+    #[test]
+    fn what_a_change_asks_for() {
+        let none = Effects::default();
+        for (old, new, expected) in [
+            (
+                "",
+                "args = [\"1\"]",
+                Effects {
+                    process: true,
+                    ..none
+                },
+            ),
+            (
+                "",
+                "port = 8000",
+                Effects {
+                    process: true,
+                    ..none
+                },
+            ),
+            (
+                "env.A = \"1\"",
+                "env.A = \"2\"",
+                Effects {
+                    process: true,
+                    ..none
+                },
+            ),
+            (
+                "",
+                "replicas = 0",
+                Effects {
+                    replicas: true,
+                    ..none
+                },
+            ),
+            (
+                "",
+                "autostart = false",
+                Effects {
+                    autostart: true,
+                    ..none
+                },
+            ),
+            (
+                "",
+                "disabled = \"why\"",
+                Effects {
+                    admin: true,
+                    ..none
+                },
+            ),
+            (
+                "",
+                "health.interval = \"1s\"",
+                Effects {
+                    health: true,
+                    ..none
+                },
+            ),
+            (
+                "",
+                "restart.policy = \"never\"\nlimits.children = 3\nstop_timeout = \"1s\"",
+                Effects {
+                    policy: true,
+                    ..none
+                },
+            ),
+            (
+                "",
+                "depends_on = [\"b\"]",
+                Effects {
+                    policy: true,
+                    ..none
+                },
+            ),
+            (
+                "",
+                "tags = [\"x\"]\ncategory = \"y\"\ndescription = \"z\"",
+                Effects {
+                    labels: true,
+                    ..none
+                },
+            ),
+            (
+                "",
+                "replicas = 2\ntags = [\"x\"]",
+                Effects {
+                    replicas: true,
+                    labels: true,
+                    ..none
+                },
+            ),
+        ] {
+            assert_eq!(effects(old, new), expected, "{new}");
+        }
+    }
+}

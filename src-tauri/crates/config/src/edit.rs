@@ -30,7 +30,9 @@ pub enum EditError {
         error: String,
     },
     /// A value that TOML cannot hold.
-    #[error("{key}: TOML has no null inside of lists, and no number as large as {value}")]
+    #[error(
+        "{key}: TOML cannot hold {value}: it has no null and no whole number above 9223372036854775807"
+    )]
     Value {
         /// Of which key.
         key: String,
@@ -53,13 +55,17 @@ pub fn add_server(text: &str, server: &AddParams) -> Result<String, EditError> {
 /// When one of these names exists, or the result is not valid.
 pub(crate) fn add_tables(text: &str, tables: &[(ServerId, Table)]) -> Result<String, EditError> {
     let mut document = read(text)?;
+    // A blank line before each, but not at the very beginning.
+    let mut prefix = if text.trim().is_empty() { "" } else { "\n" };
     let servers = servers(&mut document)?;
     for (id, table) in tables {
         if servers.contains_key(id.as_str()) {
             return Err(EditError::Exists(id.clone()));
         }
         let mut table = table.clone();
-        table.decor_mut().set_prefix("\n");
+        table
+            .decor_mut()
+            .set_prefix(std::mem::replace(&mut prefix, "\n"));
         servers.insert(id.as_str(), Item::Table(table));
     }
     finish(&document)
@@ -76,10 +82,12 @@ pub fn set(
 ) -> Result<String, EditError> {
     let mut document = read(text)?;
     let server = server(&mut document, id)?;
-    for (key, value) in values {
+    // What is removed comes last: a table must not go because it is empty for a moment.
+    let (removed, set): (Vec<_>, Vec<_>) = values.iter().partition(|(_, value)| value.is_null());
+    for (key, value) in set.into_iter().chain(removed) {
         let path = Key::parse(key).map_err(|error| EditError::Key {
             key: key.clone(),
-            error: error.message().to_owned(),
+            error: error.message().replace('\n', "; "),
         })?;
         let path: Vec<&str> = path.iter().map(Key::get).collect();
         if value.is_null() {
@@ -366,3 +374,6 @@ fn values_of(values: &BTreeMap<String, SpecValue>) -> Item {
         Item::Table(inline.into_table())
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -125,4 +125,4 @@ fn defaults(file: &Fields<'_>, profile: Profile) -> Defaults {
 }
 
 #[cfg(test)]
-mod tests {}
+mod tests;

@@ -163,3 +163,6 @@ fn check_name(name: &str) -> Result<(), SecretError> {
         Err(SecretError::Name(name.to_owned()))
     }
 }
+
+#[cfg(test)]
+mod tests;
