@@ -307,6 +307,9 @@ impl Session {
     /// # Errors
     /// When it could not be handed over.
     pub async fn notify(&self, method: &str, params: Option<Box<RawValue>>) -> Result<(), Error> {
+        if let Some(reason) = self.closed_reason() {
+            return Err(Error::Closed(reason));
+        }
         match &self.inner.link {
             Link::Stdio(pipe) => {
                 pipe.send(

@@ -1,6 +1,7 @@
 //! What an idle session costs, counted at the allocator.
 
 #![cfg(unix)]
+#![expect(clippy::unwrap_used, reason = "a test may panic")]
 
 use flotilla_contract::tool::Era;
 use flotilla_mcp::{Options, RequestOptions, Session};

@@ -1,5 +1,7 @@
 //! Sessions against scripted peers: in memory for pipes, on a free port of this machine for HTTP.
 
+#![expect(clippy::unwrap_used, reason = "a test may panic")]
+
 mod http;
 mod pipes;
 
