@@ -188,3 +188,15 @@ export async function reset(model: Model, server: string): Promise<void> {
     toasts.show({ kind: 'bad', title: `${server}: not put back`, text: sentence(CallError.of(error)) });
   }
 }
+
+/** Asks the server now, beside the schedule. */
+export async function probe(model: Model, server: string): Promise<void> {
+  const toast = toasts.show({ kind: 'working', title: `Checking ${server}` });
+  try {
+    const { outcomes } = await model.call('server.probe', { servers: [server] });
+    const [first] = outcomes;
+    toasts.change(toast, { kind: first?.ok === false ? 'bad' : 'good', title: server, text: first?.sentence });
+  } catch (error) {
+    toasts.change(toast, { kind: 'bad', title: `${server}: not checked`, text: sentence(CallError.of(error)) });
+  }
+}
