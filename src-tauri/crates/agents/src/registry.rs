@@ -59,7 +59,7 @@ pub enum Error {
         problems: Vec<String>,
     },
     /// No agent has this id.
-    #[error("no agent {0}")]
+    #[error("find an agent named {0:?}")]
     NotFound(String),
     /// There are [`MAX_AGENTS`] agents.
     #[error("register the agent {0:?}: the registry is full ({MAX_AGENTS} agents)")]
