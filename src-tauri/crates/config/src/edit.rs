@@ -112,7 +112,7 @@ pub fn remove_server(text: &str, id: &ServerId) -> Result<String, EditError> {
     let removed = servers(&mut document)?
         .remove(id.as_str())
         .ok_or_else(|| EditError::NoServer(id.clone()))?;
-    if let Some(comment) = removed.as_table().and_then(|table| distant_comment(table)) {
+    if let Some(comment) = removed.as_table().and_then(distant_comment) {
         keep_comment(
             &mut document,
             removed.as_table().and_then(Table::position),

@@ -352,5 +352,34 @@ pub fn schema() -> serde_json::Value {
         .into_generator()
         .into_root_schema_for::<FleetFile>();
     schema.insert("title".into(), "fleet.toml".into());
-    schema.to_value()
+    let mut schema = schema.to_value();
+    without_null(&mut schema);
+    schema
+}
+
+/// TOML has no null: a key that may be absent is not one that may be null.
+fn without_null(schema: &mut serde_json::Value) {
+    let is_null = |schema: &serde_json::Value| {
+        schema == "null" || *schema == serde_json::json!({ "type": "null" })
+    };
+    match schema {
+        serde_json::Value::Object(map) => {
+            if let Some(serde_json::Value::Array(types)) = map.get_mut("type") {
+                types.retain(|one| !is_null(one));
+                if let [only] = types.as_slice() {
+                    let only = only.clone();
+                    map.insert("type".into(), only);
+                }
+            }
+            if let Some(serde_json::Value::Array(mut any)) = map.remove("anyOf") {
+                any.retain(|one| !is_null(one));
+                // `allOf` with one element: beside a `$ref`, draft 7 ignores the description.
+                let key = if any.len() == 1 { "allOf" } else { "anyOf" };
+                map.insert(key.into(), any.into());
+            }
+            map.values_mut().for_each(without_null);
+        }
+        serde_json::Value::Array(list) => list.iter_mut().for_each(without_null),
+        _ => {}
+    }
 }

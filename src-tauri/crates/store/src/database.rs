@@ -160,9 +160,13 @@ fn set_aside(path: &Path, kind: Kind, now: u64) -> io::Result<PathBuf> {
     for side in ["-wal", "-shm", ""] {
         let mut from = path.as_os_str().to_owned();
         from.push(side);
-        match std::fs::rename(&from, beside(side)) {
-            Err(e) if !(e.kind() == io::ErrorKind::NotFound && !side.is_empty()) => return Err(e),
-            _ => {}
+        let renamed = std::fs::rename(&from, beside(side));
+        // SQLite makes the side files only when it needs them.
+        if renamed
+            .as_ref()
+            .is_err_and(|e| side.is_empty() || e.kind() != io::ErrorKind::NotFound)
+        {
+            renamed?;
         }
     }
     Ok(beside(""))
