@@ -61,6 +61,10 @@ pub enum Topic {
 /// From an engine to a screen.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "frame", rename_all = "snake_case")]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "a frame is made, written and dropped; none are kept in numbers"
+)]
 pub enum ServerFrame {
     /// First frame of a connection.
     Hello(Hello),
