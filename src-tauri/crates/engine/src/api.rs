@@ -1,10 +1,17 @@
 //! What a host (server, desktop, test) sees of the engine.
 
+use crate::{core::Core, subscribe::Subscription};
 use flotilla_contract::{
-    Caller, WireError,
-    frame::{Hello, Listener, Topic, Update},
+    Caller, WireError, dispatch,
+    frame::{Hello, Listener, Topic},
 };
-use std::{path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    ffi::OsString,
+    io,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
 
 /// How an engine is started.
 #[derive(Clone, Debug)]
@@ -13,11 +20,12 @@ pub struct Options {
     pub home: PathBuf,
     /// Configuration file (default: `fleet.toml` in the home).
     pub config: Option<PathBuf>,
-    /// Command line of the guard process: program, then arguments. The host binary re-executes itself.
-    pub guard: Vec<std::ffi::OsString>,
-    /// Refuse default secrets and world-readable state.
+    /// Command line of the guard process: program, then arguments; the mark of the boot is added. Host binaries
+    /// re-execute themselves with [`flotilla_os::guard::ARGUMENT`].
+    pub guard: Vec<OsString>,
+    /// Refuse state that others may read.
     pub production: bool,
-    /// Distance of two samplings; `None` switches sampling off.
+    /// Distance of two samplings; `None`: as the configuration says (default 2 s). Zero switches sampling off.
     pub sample_interval: Option<Duration>,
 }
 
@@ -40,112 +48,142 @@ pub struct Boot {
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
     /// Another engine owns the home.
-    #[error("the home {home} is owned by another engine (pid {})", .boot.as_ref().map_or_else(|| "unknown".into(), |b| b.pid.to_string()))]
+    #[error("the home {} is owned by another engine{}", .home.display(), .boot.as_ref().map_or_else(String::new, |b| format!(" (process {}, {})", b.pid, b.url)))]
     Owned {
         /// The home.
         home: PathBuf,
-        /// How to reach the owner.
+        /// How to reach the owner, once it listens.
         boot: Option<Box<Boot>>,
     },
     /// The home cannot be used.
-    #[error("failed to use the home {home}: {error}")]
+    #[error("failed to use the home {}: {error}", .home.display())]
     Home {
         /// The home.
         home: PathBuf,
         /// Why.
         error: String,
     },
+    /// The guard cannot be started: without it, killing the engine would leave servers behind.
+    #[error("failed to start the guard: {0}")]
+    Guard(io::Error),
 }
 
 /// A running engine. Dropping it without [`Engine::shutdown`] is a crash: the guard cleans up.
 pub struct Engine {
-    handle: Handle,
+    core: Arc<Core>,
 }
 
 impl Engine {
-    /// Takes the home, reads the configuration, brings the fleet back as it was wanted.
+    /// Takes the home, reads the configuration, brings the fleet back as it was wanted. Needs a Tokio runtime.
     ///
     /// # Errors
-    /// When the home is owned or unusable. A broken configuration or database is not an error: the engine starts and says so.
+    /// When the home is owned or unusable. A broken configuration or database is no error: the engine starts and says
+    /// so.
     pub async fn start(options: Options) -> Result<Self, StartError> {
-        let _ = options;
-        unimplemented!()
+        Core::start(options).await.map(|core| Self { core })
     }
 
     /// A cheap clone of the way in.
+    #[must_use]
     pub fn handle(&self) -> Handle {
-        self.handle.clone()
+        Handle {
+            core: self.core.clone(),
+        }
     }
 
-    /// Stops every server (reverse order, whole trees), writes what is pending, gives the home free.
-    pub async fn shutdown(self) {}
+    /// Stops every server (dependents first, whole trees), writes what is pending, gives the home free.
+    pub async fn shutdown(self) {
+        self.core.shutdown().await;
+    }
 }
 
-/// The way in: commands and subscriptions. `Handle` also implements [`flotilla_contract::Handler`].
+/// The way in: commands and subscriptions.
 #[derive(Clone)]
 pub struct Handle {
-    #[allow(dead_code)]
-    inner: Arc<()>,
+    core: Arc<Core>,
 }
 
 impl Handle {
     /// Who answers.
+    #[must_use]
     pub fn hello(&self) -> Hello {
-        unimplemented!()
+        self.core.hello()
     }
+
     /// Token of the control surfaces.
+    #[must_use]
     pub fn token(&self) -> String {
-        unimplemented!()
+        self.core.token.clone()
     }
-    /// Runs a command by name.
-    pub async fn call(&self, caller: &Caller, command: &str, params: serde_json::Value) -> Result<serde_json::Value, WireError> {
-        let _ = (caller, command, params);
-        unimplemented!()
+
+    /// The home directory.
+    #[must_use]
+    pub fn home(&self) -> &Path {
+        self.core.home.path()
     }
+
+    /// The panel's port as the operator set it in the configuration, if so.
+    #[must_use]
+    pub fn panel_port(&self) -> Option<u16> {
+        self.core.fleet().panel_port
+    }
+
+    /// Runs a command by name. Once begun it goes on, even if the future is dropped.
+    ///
+    /// # Errors
+    /// `bad_request` for an unknown name or parameters of another shape, otherwise what the command says.
+    pub async fn call(
+        &self,
+        caller: &Caller,
+        command: &str,
+        params: serde_json::Value,
+    ) -> Result<serde_json::Value, WireError> {
+        let (core, caller, command) = (self.core.clone(), caller.clone(), command.to_owned());
+        let span = tracing::info_span!("command", %command, actor = %caller.actor, correlation = %caller.correlation);
+        let run = async move { dispatch(&*core, &caller, &command, params).await };
+        let done = tokio::spawn(tracing::Instrument::instrument(run, span)).await;
+        done.unwrap_or_else(|error| {
+            Err(WireError::new(
+                flotilla_contract::ErrorCode::Internal,
+                format!("run the command: {error}"),
+            ))
+        })
+    }
+
     /// Opens a subscription.
+    #[must_use]
     pub fn subscribe(&self, topic: Topic) -> Subscription {
-        let _ = topic;
-        unimplemented!()
+        Subscription::open(self.core.clone(), topic)
     }
-    /// Tells which addresses listen; the first one that serves "panel" goes into `engine.json`.
-    pub async fn announce(&self, listeners: Vec<Listener>) -> std::io::Result<()> {
-        let _ = listeners;
-        unimplemented!()
+
+    /// Tells which addresses listen; the first one that serves `panel` goes into `engine.json`.
+    ///
+    /// # Errors
+    /// When `engine.json` cannot be written.
+    pub async fn announce(&self, listeners: Vec<Listener>) -> io::Result<()> {
+        self.core.announce(listeners)
     }
+
     /// A port remembered from an earlier start, if the default one was taken then.
     pub async fn remembered_port(&self, serves: &str) -> Option<u16> {
-        let _ = serves;
-        unimplemented!()
+        self.core.control.ports().await.ok()?.get(serves).copied()
     }
+
     /// Remembers the port.
     pub async fn remember_port(&self, serves: &str, port: u16) {
-        let _ = (serves, port);
-        unimplemented!()
+        if let Err(error) = self.core.control.remember_port(serves, port).await {
+            tracing::warn!(%error, "failed to remember a port");
+        }
     }
+
     /// Resolves when a shutdown was asked for (by `engine.shutdown`).
     pub async fn shutdown_requested(&self) {
-        unimplemented!()
+        self.core.shutdown_requested.cancelled().await;
     }
+
     /// `{ok, timestamp, queue, running, components{}}` for `/healthz`.
+    #[must_use]
     pub fn healthz(&self) -> serde_json::Value {
-        unimplemented!()
-    }
-}
-
-/// News of one subscription. Bounded: a reader that is too slow gets a fresh start, never back-pressure on the engine.
-pub struct Subscription {}
-
-/// One piece of news.
-pub enum Outgoing {
-    /// JSON.
-    Update(Update),
-    /// A metric tick.
-    Binary(bytes::Bytes),
-}
-
-impl Subscription {
-    /// The next piece of news; `None` when the engine is gone.
-    pub async fn next(&mut self) -> Option<Outgoing> {
-        unimplemented!()
+        self.core.healthz()
     }
 }

@@ -211,6 +211,29 @@ impl Control {
         Ok(())
     }
 
+    /// Sets or clears many overrides in one commit; see [`set_override`](Self::set_override).
+    ///
+    /// # Errors
+    /// When the database cannot be written; then none is changed.
+    pub async fn set_overrides(&self, wishes: &[(ServerId, Option<Override>)]) -> Result<(), Error> {
+        let failed = || Error::sql("store the overrides");
+        let mut all = self.pool.begin().await.map_err(failed())?;
+        for (server, wish) in wishes {
+            let kept = wish.as_ref().filter(|w| w.running.is_some() || w.replicas.is_some());
+            let query = match kept {
+                Some(wish) => sqlx::query("INSERT OR REPLACE INTO overrides (server, running, replicas, by, at) VALUES (?, ?, ?, ?, ?)")
+                    .bind(server.as_str())
+                    .bind(wish.running)
+                    .bind(wish.replicas)
+                    .bind(&wish.by)
+                    .bind(signed(wish.at)),
+                None => sqlx::query("DELETE FROM overrides WHERE server = ?").bind(server.as_str()),
+            };
+            query.execute(&mut *all).await.map_err(failed())?;
+        }
+        all.commit().await.map_err(failed())
+    }
+
     /// Records a revision; it gets the next number and the time. The oldest beyond 500 are dropped.
     ///
     /// # Errors
@@ -437,36 +460,49 @@ impl Control {
         Ok(())
     }
 
-    /// Records an action. Those older than 90 days are dropped now and then.
+    /// Records actions in one commit, each with its number and the time. Those older than 90 days are dropped now and
+    /// then.
+    ///
+    /// # Errors
+    /// When the database cannot be written; then none is recorded.
+    pub async fn record_actions(&self, actions: Vec<NewAction>) -> Result<Vec<Action>, Error> {
+        let failed = || Error::sql("record the action");
+        let at = (self.clock)();
+        let mut recorded = Vec::with_capacity(actions.len());
+        let mut all = self.pool.begin().await.map_err(failed())?;
+        for action in actions {
+            let id: i64 = sqlx::query_scalar(
+                "INSERT INTO actions (at, server, instance, actor, command, params, outcome, ok, correlation) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) RETURNING id",
+            )
+            .bind(signed(at))
+            .bind(action.about.as_ref().map(|i| i.server.as_str()))
+            .bind(action.about.as_ref().map(|i| i.index))
+            .bind(&action.actor)
+            .bind(&action.command)
+            .bind(&action.params)
+            .bind(&action.outcome)
+            .bind(action.ok)
+            .bind(action.correlation.as_deref())
+            .fetch_one(&mut *all)
+            .await
+            .map_err(failed())?;
+            recorded.push(Action { id: unsigned(id), at, action });
+        }
+        all.commit().await.map_err(failed())?;
+        // Actions come from people: looking once in a hundred is plenty.
+        if recorded.iter().any(|action| action.id % 100 == 0) {
+            self.trim_actions().await?;
+        }
+        Ok(recorded)
+    }
+
+    /// Records one action; see [`record_actions`](Self::record_actions).
     ///
     /// # Errors
     /// When the database cannot be written.
     pub async fn record_action(&self, action: NewAction) -> Result<Action, Error> {
-        let at = (self.clock)();
-        let id: i64 = sqlx::query_scalar(
-            "INSERT INTO actions (at, server, instance, actor, command, params, outcome, ok, correlation) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) RETURNING id",
-        )
-        .bind(signed(at))
-        .bind(action.about.as_ref().map(|i| i.server.as_str()))
-        .bind(action.about.as_ref().map(|i| i.index))
-        .bind(&action.actor)
-        .bind(&action.command)
-        .bind(&action.params)
-        .bind(&action.outcome)
-        .bind(action.ok)
-        .bind(action.correlation.as_deref())
-        .fetch_one(&self.pool)
-        .await
-        .map_err(Error::sql("record the action"))?;
-        // Actions come from people: looking once in a hundred is plenty.
-        if id % 100 == 0 {
-            self.trim_actions().await?;
-        }
-        Ok(Action {
-            id: unsigned(id),
-            at,
-            action,
-        })
+        let recorded = self.record_actions(vec![action]).await?;
+        recorded.into_iter().next().ok_or_else(|| Error::sql("record the action")(sqlx::Error::RowNotFound))
     }
 
     /// Actions as events, newest first; `seq` is the action's number. `kinds` matches commands.

@@ -1,0 +1,66 @@
+//! Every server is registered as an agent: kept in step with what is declared and what its tools are.
+
+use crate::{clock, core::Core, sessions::lock};
+use flotilla_agents::{Change, agent_of_server};
+use flotilla_contract::{EventKind, ServerId, ServerSpec};
+use std::sync::Arc;
+
+impl Core {
+    /// Registers a server as an agent, or anew after its tools or labels changed.
+    pub(crate) async fn register_agent(&self, spec: &ServerSpec) {
+        let tools = self
+            .facts
+            .get(&spec.id)
+            .tools
+            .map(|list| list.tools)
+            .unwrap_or_default();
+        let deployed = lock(&self.agents).deploy(agent_of_server(spec, &tools, clock::now()));
+        match deployed {
+            Ok(Some(change)) => self.agent_changed(change).await,
+            Ok(None) => {}
+            Err(error) => self.notice(format!(
+                "{} could not be registered as an agent: {error}",
+                spec.id
+            )),
+        }
+    }
+
+    pub(crate) async fn unregister_agent(&self, id: &ServerId) {
+        let removed = lock(&self.agents).remove(id.as_str());
+        if let Ok(change) = removed {
+            self.agent_changed(change).await;
+        }
+    }
+
+    pub(crate) async fn agent_changed(&self, change: Change) {
+        let stored = match &change {
+            Change::Deployed(agent) | Change::Updated(agent) => self.control.put_agent(agent).await,
+            Change::Removed(id) => self.control.remove_agent(id).await,
+        };
+        if let Err(error) = stored {
+            tracing::warn!(agent = change.id(), %error, "failed to keep an agent");
+        }
+        self.tell(
+            None,
+            EventKind::AgentChanged {
+                agent: change.id().to_owned(),
+                change: change.word().to_owned(),
+            },
+        );
+    }
+}
+
+/// Follows the tools of servers: an agent's capabilities are what its server lists.
+pub(crate) async fn follow(core: Arc<Core>) {
+    let mut events = core.events.subscribe();
+    loop {
+        let flotilla_store::Received::Event(event) = events.recv().await else {
+            continue;
+        };
+        if let (EventKind::Tools { .. }, Some(id)) = (&event.what, &event.server)
+            && let Some(spec) = core.fleet().server(id)
+        {
+            core.register_agent(spec).await;
+        }
+    }
+}

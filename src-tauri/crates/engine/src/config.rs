@@ -1,0 +1,604 @@
+//! `fleet.toml` in force: read, watched, applied, written, rolled back.
+//!
+//! One change at a time: whoever reads or writes the file holds the gate. What is in force is always the last text that
+//! was valid; a broken file changes nothing but the findings that the panel shows.
+
+use crate::{core::Core, facts, home, sessions::lock};
+use flotilla_config::{Change, ChangeKind, Effects, Fleet, diff, hash, parse, unified_diff};
+use flotilla_contract::{
+    ErrorCode, EventKind, ServerId, ServerSpec, WireError,
+    command::{CheckedConfig, ConfigFinding, ConfigText, ConfigWritten},
+};
+use flotilla_store::{Control, NewRevision};
+use flotilla_supervisor::Desired;
+use notify::{RecursiveMode, Watcher};
+use std::{
+    path::{Path, PathBuf},
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+use tokio::sync::{Mutex as Gate, Notify};
+
+/// An editor writes a file in several steps: this long must pass without another.
+const SETTLE: Duration = Duration::from_millis(120);
+/// The file is looked at this often in case the watcher misses something (network file systems).
+const LOOK: Duration = Duration::from_secs(30);
+/// A configuration is not read beyond this.
+const LARGEST: u64 = 4 << 20;
+
+const STARTER: &str = "# Flotilla's fleet. Each server is a table:\n\
+    #\n\
+    # [servers.everything]\n\
+    # command = \"npx\"\n\
+    # args = [\"-y\", \"@modelcontextprotocol/server-everything\"]\n\
+    #\n\
+    # Saving this file applies it: only what changed is started, stopped or restarted.\n";
+
+/// The text in force and what it declares.
+struct InForce {
+    text: String,
+    fleet: Arc<Fleet>,
+    revision: u64,
+    /// What is wrong with the file on disk, if it is not the text in force.
+    findings: Vec<ConfigFinding>,
+    /// Hash of the file as last looked at.
+    seen: String,
+}
+
+pub(crate) struct ConfigState {
+    pub(crate) path: PathBuf,
+    state: Mutex<InForce>,
+    gate: Gate<()>,
+}
+
+/// What was found at the start.
+pub(crate) struct Loaded {
+    pub(crate) fleet: Fleet,
+    pub(crate) notice: Option<String>,
+    text: String,
+    revision: u64,
+    findings: Vec<ConfigFinding>,
+    seen: String,
+}
+
+impl ConfigState {
+    pub(crate) fn new(path: PathBuf, loaded: Loaded) -> Self {
+        let Loaded {
+            fleet,
+            text,
+            revision,
+            findings,
+            seen,
+            ..
+        } = loaded;
+        Self {
+            path,
+            state: Mutex::new(InForce {
+                text,
+                fleet: Arc::new(fleet),
+                revision,
+                findings,
+                seen,
+            }),
+            gate: Gate::new(()),
+        }
+    }
+
+    pub(crate) fn fleet(&self) -> Arc<Fleet> {
+        lock(&self.state).fleet.clone()
+    }
+
+    pub(crate) fn revision(&self) -> u64 {
+        lock(&self.state).revision
+    }
+
+    pub(crate) fn findings(&self) -> Vec<ConfigFinding> {
+        lock(&self.state).findings.clone()
+    }
+
+    fn text(&self) -> String {
+        lock(&self.state).text.clone()
+    }
+}
+
+fn read(path: &Path) -> Result<String, ConfigFinding> {
+    let finding = |message: String| ConfigFinding {
+        line: 1,
+        column: 1,
+        key: String::new(),
+        message,
+    };
+    match std::fs::metadata(path) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(String::new()),
+        Err(error) => return Err(finding(format!("read {}: {error}", path.display()))),
+        Ok(meta) if meta.len() > LARGEST => {
+            return Err(finding(format!(
+                "{} has {} bytes; accepted are up to {LARGEST}",
+                path.display(),
+                meta.len()
+            )));
+        }
+        Ok(_) => {}
+    }
+    let bytes = std::fs::read(path)
+        .map_err(|error| finding(format!("read {}: {error}", path.display())))?;
+    String::from_utf8(bytes).map_err(|_| finding(format!("{} is not UTF-8 text", path.display())))
+}
+
+fn parse_file(read: Result<String, ConfigFinding>) -> (String, Result<Fleet, Vec<ConfigFinding>>) {
+    match read {
+        Ok(text) => {
+            let parsed = parse(&text);
+            (text, parsed)
+        }
+        Err(finding) => (String::new(), Err(vec![finding])),
+    }
+}
+
+/// Reads the file; a broken one leaves the newest revision in force.
+pub(crate) async fn load(path: &Path, control: &Control) -> Loaded {
+    let mut notice = None;
+    if !path.exists()
+        && let Err(error) = home::replace(path, STARTER)
+    {
+        notice = Some(format!("{} cannot be written: {error}", path.display()));
+    }
+    let latest = match control.latest_revision().await {
+        Ok(latest) => latest,
+        Err(error) => {
+            notice = Some(format!(
+                "The history of the configuration cannot be read: {error}"
+            ));
+            None
+        }
+    };
+    let (text, parsed) = parse_file(read(path));
+    let seen = hash(&text);
+    match (parsed, latest) {
+        (Ok(fleet), latest) => Loaded {
+            fleet,
+            notice,
+            text,
+            revision: latest.map_or(0, |l| l.number),
+            findings: Vec::new(),
+            seen,
+        },
+        (Err(findings), Some(last)) => {
+            let fleet = parse(&last.text).unwrap_or_default();
+            Loaded {
+                fleet,
+                notice,
+                revision: last.number,
+                text: last.text,
+                findings,
+                seen,
+            }
+        }
+        (Err(findings), None) => Loaded {
+            fleet: Fleet::default(),
+            notice,
+            text: String::new(),
+            revision: 0,
+            findings,
+            seen,
+        },
+    }
+}
+
+/// Watches the file and applies what is saved.
+pub(crate) async fn watch(core: Arc<Core>) {
+    let changed = Arc::new(Notify::new());
+    let wake = changed.clone();
+    let name = core.config.path.file_name().map(std::ffi::OsStr::to_owned);
+    // The directory is watched, not the file: most editors replace a file rather than write into it.
+    let directory = core
+        .config
+        .path
+        .parent()
+        .map_or_else(|| PathBuf::from("."), Path::to_owned);
+    let watcher = notify::recommended_watcher(move |event: notify::Result<notify::Event>| {
+        let ours = event.is_ok_and(|e| {
+            !e.kind.is_access() && e.paths.iter().any(|p| p.file_name() == name.as_deref())
+        });
+        if ours {
+            wake.notify_one();
+        }
+    });
+    let watching = watcher.and_then(|mut watcher| {
+        watcher
+            .watch(&directory, RecursiveMode::NonRecursive)
+            .map(|()| watcher)
+    });
+    if let Err(error) = &watching {
+        core.notice(format!(
+            "{} cannot be watched ({error}): it is read every {} s.",
+            core.config.path.display(),
+            LOOK.as_secs()
+        ));
+    }
+    loop {
+        let _ = tokio::time::timeout(LOOK, changed.notified()).await;
+        while tokio::time::timeout(SETTLE, changed.notified())
+            .await
+            .is_ok()
+        {}
+        core.reload("file", "saved in an editor").await;
+    }
+}
+
+/// Why a text was not taken.
+fn invalid(findings: Vec<ConfigFinding>) -> WireError {
+    let first = findings.first().map_or_else(String::new, |f| {
+        format!("line {}, column {}: {}", f.line, f.column, f.message)
+    });
+    let more = findings.len().saturating_sub(1);
+    let more = if more > 0 {
+        format!(" (and {more} more)")
+    } else {
+        String::new()
+    };
+    WireError::new(
+        ErrorCode::InvalidConfig,
+        format!("accept the configuration: {first}{more}"),
+    )
+    .with_detail(serde_json::json!({ "findings": findings }))
+}
+
+/// From an edit of the text to its error.
+pub(crate) fn edit_error(error: flotilla_config::edit::EditError) -> WireError {
+    use flotilla_config::edit::EditError;
+    match error {
+        EditError::Invalid(findings) => invalid(findings),
+        EditError::NoServer(id) => WireError::no_server(id),
+        other => WireError::new(ErrorCode::BadRequest, other.to_string()),
+    }
+}
+
+impl Core {
+    /// At the start: brings every server back as it was wanted.
+    pub(crate) async fn bring_back(&self) {
+        let fleet = self.fleet();
+        for spec in &fleet.servers {
+            let revision = self.config.revision();
+            self.facts.change(&spec.id, |fact| fact.revision = revision);
+            self.supervisor.declare(spec.clone());
+            self.register_agent(spec).await;
+        }
+        for spec in &fleet.servers {
+            self.want(&spec.id, None);
+        }
+        let first = self.config.revision() == 0;
+        let text = self.config.text();
+        let differs = match self.control.latest_revision().await {
+            Ok(latest) => latest.is_none_or(|l| l.hash != hash(&text)),
+            Err(_) => false,
+        };
+        if differs && self.config.findings().is_empty() {
+            let changes = if first {
+                fleet
+                    .servers
+                    .iter()
+                    .map(|s| format!("{}: declared", s.id))
+                    .collect()
+            } else {
+                vec!["changed while no engine ran".to_owned()]
+            };
+            self.record("file", "read at the start of the engine", &text, changes)
+                .await;
+        }
+        let findings = self.config.findings();
+        if !findings.is_empty() {
+            self.tell(None, EventKind::ConfigRejected { findings });
+        }
+    }
+
+    /// What is wanted of a server, from what is declared and what was asked beside it.
+    pub(crate) fn desired(&self, spec: &ServerSpec) -> Desired {
+        let wish = self.facts.get(&spec.id).wish;
+        let (running, replicas) = wish.map_or((None, None), |w| (w.running, w.replicas));
+        Desired {
+            running: spec.disabled.is_none() && running.unwrap_or(spec.autostart),
+            replicas: replicas.unwrap_or(spec.replicas),
+        }
+    }
+
+    /// Tells the supervisor what is wanted of a server now.
+    pub(crate) fn want(
+        &self,
+        id: &ServerId,
+        correlation: Option<&str>,
+    ) -> flotilla_supervisor::Ticket {
+        let fleet = self.fleet();
+        let Some(spec) = fleet.server(id) else {
+            return Default::default();
+        };
+        match self.supervisor.want(id, self.desired(spec), correlation) {
+            Ok(ticket) => ticket,
+            Err(error) => {
+                self.notice(format!("{error}."));
+                Default::default()
+            }
+        }
+    }
+
+    /// The file as it is on disk, and how it stands.
+    pub(crate) fn config_text(&self) -> Result<ConfigText, WireError> {
+        let text = read(&self.config.path)
+            .map_err(|f| WireError::new(ErrorCode::InvalidConfig, f.message))?;
+        Ok(ConfigText {
+            path: self.config.path.display().to_string(),
+            hash: hash(&text),
+            text,
+            revision: self.config.revision(),
+            findings: self.config.findings(),
+        })
+    }
+
+    pub(crate) fn check_config(&self, text: &str) -> CheckedConfig {
+        match parse(text) {
+            Ok(fleet) => CheckedConfig {
+                findings: Vec::new(),
+                changes: diff(&self.fleet(), &fleet)
+                    .into_iter()
+                    .map(|c| c.sentence)
+                    .collect(),
+            },
+            Err(findings) => CheckedConfig {
+                findings,
+                changes: Vec::new(),
+            },
+        }
+    }
+
+    /// Looks at the file and applies it if it is another one.
+    pub(crate) async fn reload(&self, by: &str, reason: &str) {
+        let _gate = self.config.gate.lock().await;
+        let (text, parsed) = parse_file(read(&self.config.path));
+        let now = hash(&text);
+        {
+            let mut state = lock(&self.config.state);
+            if state.seen == now && (parsed.is_ok() || !state.findings.is_empty()) {
+                return;
+            }
+            state.seen.clone_from(&now);
+        }
+        match parsed {
+            Ok(fleet) => {
+                let _ = self.apply(fleet, &text, by, reason, &[]).await;
+            }
+            Err(findings) => {
+                lock(&self.config.state).findings.clone_from(&findings);
+                self.info_changed.notify_one();
+                tracing::warn!(
+                    line = findings.first().map(|f| f.line),
+                    "fleet.toml is broken; the last good one stays in force"
+                );
+                self.tell(None, EventKind::ConfigRejected { findings });
+            }
+        }
+    }
+
+    /// Writes a text that `make` makes from the file as it is, and applies it. With `expected`, the file must still be
+    /// the one that was read. New servers named in `stopped` are declared, not started.
+    pub(crate) async fn write_config(
+        &self,
+        by: &str,
+        reason: &str,
+        expected: Option<&str>,
+        stopped: &[ServerId],
+        make: impl FnOnce(&str) -> Result<String, WireError> + Send,
+    ) -> Result<ConfigWritten, WireError> {
+        let _gate = self.config.gate.lock().await;
+        let there = read(&self.config.path).map_err(|f| invalid(vec![f]))?;
+        let now = hash(&there);
+        if let Some(expected) = expected.filter(|e| *e != now) {
+            let detail = serde_json::json!({ "expected": expected, "found": now, "diff": unified_diff(&self.config.text(), &there) });
+            let message = format!(
+                "write {}: it changed since it was read",
+                self.config.path.display()
+            );
+            return Err(WireError::new(ErrorCode::Conflict, message).with_detail(detail));
+        }
+        let text = make(&there)?;
+        let fleet = parse(&text).map_err(invalid)?;
+        home::replace(&self.config.path, &text).map_err(|e| {
+            WireError::new(
+                ErrorCode::InvalidConfig,
+                format!("write {}: {e}", self.config.path.display()),
+            )
+        })?;
+        lock(&self.config.state).seen = hash(&text);
+        self.apply(fleet, &text, by, reason, stopped).await
+    }
+
+    /// Puts a valid text in force: only what changed is started, stopped or restarted. The gate is held.
+    async fn apply(
+        &self,
+        fleet: Fleet,
+        text: &str,
+        by: &str,
+        reason: &str,
+        stopped: &[ServerId],
+    ) -> Result<ConfigWritten, WireError> {
+        let changes = diff(&self.fleet(), &fleet);
+        let sentences: Vec<String> = changes.iter().map(|c| c.sentence.clone()).collect();
+        let revision = self.record(by, reason, text, sentences.clone()).await;
+        {
+            let mut state = lock(&self.config.state);
+            state.fleet = Arc::new(fleet);
+            text.clone_into(&mut state.text);
+            state.findings.clear();
+        }
+        let mut added = Vec::new();
+        for change in changes {
+            let added_server = self.apply_one(change, revision, by, stopped).await;
+            added.extend(added_server);
+        }
+        self.info_changed.notify_one();
+        self.tell(
+            None,
+            EventKind::ConfigApplied {
+                revision,
+                changes: sentences.clone(),
+            },
+        );
+        Ok(ConfigWritten {
+            revision,
+            hash: hash(text),
+            changes: sentences,
+            added,
+        })
+    }
+
+    async fn apply_one(
+        &self,
+        change: Change,
+        revision: u64,
+        by: &str,
+        stopped: &[ServerId],
+    ) -> Option<ServerId> {
+        let Some(id) = change.server else {
+            if let ChangeKind::Setting {
+                field: field @ ("panel.port" | "sampling.interval"),
+            } = change.kind
+            {
+                self.notice(format!(
+                    "{field} was changed: it holds from the next start of the engine on."
+                ));
+            }
+            return None;
+        };
+        let fleet = self.fleet();
+        match (change.kind, fleet.server(&id)) {
+            (ChangeKind::Removed, _) => {
+                if self.supervisor.forget(&id, None).is_err() {
+                    self.notice(format!(
+                        "{id} is busy; it is stopped when it takes orders again."
+                    ));
+                }
+                self.set_wish(&id, None).await;
+                self.facts.remove(&id);
+                self.unregister_agent(&id).await;
+                self.tell(Some(&id), EventKind::Removed);
+                None
+            }
+            (ChangeKind::Added, Some(spec)) => {
+                self.facts.change(&id, |fact| fact.revision = revision);
+                if stopped.contains(&id) && spec.autostart {
+                    self.set_wish(&id, facts::wish(Some(false), None, by)).await;
+                }
+                self.supervisor.declare(spec.clone());
+                self.register_agent(spec).await;
+                self.tell(Some(&id), EventKind::Registered);
+                self.want(&id, None);
+                Some(id)
+            }
+            (ChangeKind::Changed { effects, .. }, Some(spec)) => {
+                self.facts.change(&id, |fact| fact.revision = revision);
+                self.apply_effects(spec, effects, &change.sentence).await;
+                None
+            }
+            (ChangeKind::Added | ChangeKind::Changed { .. } | ChangeKind::Setting { .. }, _) => {
+                None
+            }
+        }
+    }
+
+    async fn apply_effects(&self, spec: &ServerSpec, effects: Effects, sentence: &str) {
+        let id = &spec.id;
+        if effects.replicas || effects.autostart {
+            // The file was edited in exactly this field: it is the newer word.
+            if let Some(mut wish) = self.facts.get(id).wish {
+                wish.replicas = wish.replicas.filter(|_| !effects.replicas);
+                wish.running = wish.running.filter(|_| !effects.autostart);
+                self.set_wish(
+                    id,
+                    (wish.replicas.is_some() || wish.running.is_some()).then_some(wish),
+                )
+                .await;
+            }
+        }
+        if effects.process {
+            self.facts.is_another(id);
+        }
+        self.supervisor.declare(spec.clone());
+        if effects.replicas || effects.autostart || effects.admin {
+            self.want(id, None);
+        }
+        if effects.process && self.desired(spec).running {
+            let instances = self
+                .supervisor
+                .observe(id)
+                .map(|seen| seen.instances)
+                .unwrap_or_default();
+            for instance in instances {
+                if self
+                    .supervisor
+                    .restart(
+                        &instance.id,
+                        &format!("configuration changed: {sentence}"),
+                        None,
+                    )
+                    .is_err()
+                {
+                    self.notice(format!(
+                        "{} is busy: its new configuration holds from its next start on.",
+                        instance.id
+                    ));
+                }
+            }
+        }
+        if effects.labels {
+            self.register_agent(spec).await;
+        }
+        self.tell(Some(id), EventKind::Registered);
+    }
+
+    /// Records a revision; the configuration is in force even if the history cannot be written.
+    async fn record(&self, by: &str, reason: &str, text: &str, changes: Vec<String>) -> u64 {
+        let before = self.control.latest_revision().await.ok().flatten();
+        if let Some(latest) = before.as_ref().filter(|l| l.hash == hash(text)) {
+            lock(&self.config.state).revision = latest.number;
+            return latest.number;
+        }
+        let diff = unified_diff(before.as_ref().map_or("", |l| &l.text), text);
+        let new = NewRevision {
+            by: by.to_owned(),
+            reason: reason.to_owned(),
+            changes,
+            diff,
+            hash: hash(text),
+            text: text.to_owned(),
+        };
+        let number = match self.control.add_revision(new).await {
+            Ok(revision) => revision.number,
+            Err(error) => {
+                self.notice(format!(
+                    "The history of the configuration cannot be written: {error}."
+                ));
+                self.config.revision()
+            }
+        };
+        lock(&self.config.state).revision = number;
+        number
+    }
+
+    /// Keeps what is asked of a server beside what is declared; acknowledged after the commit.
+    pub(crate) async fn set_wish(
+        &self,
+        id: &ServerId,
+        wish: Option<flotilla_contract::state::Override>,
+    ) {
+        let kept = match &wish {
+            Some(wish) => self.control.set_override(id, wish).await,
+            None => self.control.clear_override(id).await,
+        };
+        if let Err(error) = kept {
+            self.notice(format!(
+                "What was asked of {id} cannot be kept over a restart: {error}."
+            ));
+        }
+        self.facts.wish(id, wish);
+        self.supervisor.touch(id);
+    }
+}

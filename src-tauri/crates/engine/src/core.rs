@@ -1,0 +1,363 @@
+//! The composition: what an engine is made of, how it starts and ends.
+
+use crate::{
+    api::{Boot, Options, StartError},
+    clock,
+    config::ConfigState,
+    facts::Facts,
+    home::Home,
+    imports::Imports,
+    playground::Playground,
+    resolve::Resolver,
+    sampling,
+    sessions::{Doors, Sessions, lock},
+    views::World,
+};
+use bytes::Bytes;
+use flotilla_agents::Registry;
+use flotilla_config::{Fleet, secrets::SecretStore};
+use flotilla_contract::{
+    CONTRACT_VERSION, EventKind, InstanceId, Millis,
+    command::ConfigFinding,
+    event::NewEvent,
+    frame::{FleetDelta, Hello, Listener},
+    state::{ProcessState, Sample},
+};
+use flotilla_metrics::Live;
+use flotilla_os::{Mark, guard::Guard};
+use flotilla_store::{Control, EventLog};
+use flotilla_supervisor::{Events, Ports, Supervisor};
+use std::{
+    collections::{BTreeMap, HashMap},
+    io,
+    path::PathBuf,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+use tokio::sync::{Notify, broadcast};
+use tokio_util::sync::CancellationToken;
+
+/// Version of the product.
+pub(crate) const VERSION: &str = env!("CARGO_PKG_VERSION");
+/// How long a shutdown may take in all before what is left is left to the guard.
+const SHUTDOWN: Duration = Duration::from_secs(20);
+/// How long what is pending may take to reach the disk at the end.
+const FLUSH: Duration = Duration::from_secs(3);
+
+/// Deltas and ticks that a subscriber may lag behind before it gets a fresh snapshot.
+const LAG: usize = 64;
+
+/// One metric tick as subscribers get it.
+#[derive(Clone, Debug)]
+pub(crate) struct Tick {
+    pub(crate) series_changed: bool,
+    pub(crate) frame: Bytes,
+}
+
+/// Everything an engine is.
+pub(crate) struct Core {
+    pub(crate) home: Home,
+    pub(crate) boot: String,
+    pub(crate) token: String,
+    pub(crate) production: bool,
+    pub(crate) started_at: Millis,
+    pub(crate) supervisor: Supervisor,
+    pub(crate) sessions: Arc<Sessions>,
+    pub(crate) facts: Arc<Facts>,
+    pub(crate) control: Control,
+    pub(crate) events: EventLog,
+    pub(crate) secrets: Arc<dyn SecretStore>,
+    pub(crate) live: Live,
+    pub(crate) samples: Mutex<HashMap<InstanceId, Sample>>,
+    pub(crate) ticks: broadcast::Sender<Tick>,
+    pub(crate) deltas: broadcast::Sender<Arc<FleetDelta>>,
+    pub(crate) world: Mutex<World>,
+    pub(crate) info_changed: Notify,
+    pub(crate) agents: Mutex<Registry>,
+    pub(crate) config: ConfigState,
+    pub(crate) playground: Playground,
+    pub(crate) imports: Imports,
+    pub(crate) listeners: Mutex<Vec<Listener>>,
+    pub(crate) notices: Mutex<Vec<String>>,
+    pub(crate) sample_interval: Duration,
+    /// Ends the engine's own tasks.
+    pub(crate) ending: CancellationToken,
+    pub(crate) shutdown_requested: CancellationToken,
+}
+
+/// Hands the supervisor's events to the log.
+struct ToLog(EventLog);
+
+impl Events for ToLog {
+    fn event(&self, event: NewEvent) {
+        self.0.append(event);
+    }
+}
+
+impl Core {
+    pub(crate) async fn start(options: Options) -> Result<Arc<Self>, StartError> {
+        let home = Home::take(&options.home)?;
+        let unusable = |error: String| StartError::Home {
+            home: options.home.clone(),
+            error,
+        };
+        let boot = uuid::Uuid::new_v4().simple().to_string();
+        let mark = Mark::of_home(home.path());
+        sweep_leftovers(&mark).await;
+        let guard = Guard::start(options.guard, mark.narrow(&boot)).map_err(StartError::Guard)?;
+
+        let opened = flotilla_store::open(flotilla_store::Options::new(home.path()))
+            .await
+            .map_err(|e| unusable(e.to_string()))?;
+        let (control, events, mut notices) = (opened.control, opened.events, opened.notices);
+        let secrets: Arc<dyn SecretStore> = open_secrets(home.path().to_owned()).await.into();
+        let path = options
+            .config
+            .unwrap_or_else(|| home.path().join("fleet.toml"));
+        let loaded = crate::config::load(&path, &control).await;
+        notices.extend(loaded.notice.clone());
+
+        let stored = |error: flotilla_store::Error| unusable(error.to_string());
+        let (overrides, memories) = (
+            control.overrides().await.map_err(stored)?,
+            control.memories().await.map_err(stored)?,
+        );
+        let facts = Arc::new(Facts::restore(overrides, memories));
+        let (agents, refused) = Registry::restore(control.agents().await.map_err(stored)?);
+        notices.extend(
+            refused
+                .iter()
+                .map(|error| format!("A stored agent was left out: {error}")),
+        );
+
+        let sessions = Arc::new(Sessions::new(facts.clone(), events.clone()));
+        let doors = Arc::new(Doors(sessions.clone()));
+        let ports = Ports {
+            link: doors.clone(),
+            prober: doors,
+            resolve: Arc::new(Resolver(secrets.clone())),
+            events: Arc::new(ToLog(events.clone())),
+        };
+        let supervisor = Supervisor::start(
+            flotilla_supervisor::Options {
+                boot: mark.narrow(&boot),
+                guard: Some(guard),
+                log_dir: Some(home.path().join("logs")),
+                seed: clock::now(),
+            },
+            ports,
+        );
+        sessions.attach(supervisor.clone());
+
+        let sample_interval = options
+            .sample_interval
+            .unwrap_or(loaded.fleet.sample_interval);
+        let ring = flotilla_metrics::Options {
+            interval: sample_interval.max(Duration::from_millis(100)),
+            ..Default::default()
+        };
+        let core = Arc::new(Self {
+            home,
+            token: uuid::Uuid::new_v4().simple().to_string()
+                + &uuid::Uuid::new_v4().simple().to_string(),
+            production: options.production,
+            started_at: clock::now(),
+            supervisor,
+            sessions,
+            facts,
+            control,
+            events,
+            secrets,
+            live: Live::new(&ring),
+            samples: Mutex::default(),
+            ticks: broadcast::channel(LAG).0,
+            deltas: broadcast::channel(LAG).0,
+            world: Mutex::default(),
+            info_changed: Notify::new(),
+            agents: Mutex::new(agents),
+            config: ConfigState::new(path, loaded),
+            playground: Playground::default(),
+            imports: Imports::default(),
+            listeners: Mutex::default(),
+            notices: Mutex::new(notices),
+            sample_interval,
+            ending: CancellationToken::new(),
+            shutdown_requested: CancellationToken::new(),
+            boot: boot.clone(),
+        });
+        core.tell(None, EventKind::EngineStarted { boot });
+        core.bring_back().await;
+        core.clone().run_tasks();
+        Ok(core)
+    }
+
+    fn run_tasks(self: Arc<Self>) {
+        let tasks: [(&str, flotilla_supervisor::Boxed<()>); 5] = [
+            ("views", Box::pin(crate::views::publish(self.clone()))),
+            ("sampling", Box::pin(sampling::run(self.clone()))),
+            ("config", Box::pin(crate::config::watch(self.clone()))),
+            (
+                "facts",
+                Box::pin({
+                    let core = self.clone();
+                    async move { core.facts.keep(&core.control).await }
+                }),
+            ),
+            ("agents", Box::pin(crate::agents::follow(self.clone()))),
+        ];
+        for (name, task) in tasks {
+            let ending = self.ending.clone();
+            tokio::spawn(async move {
+                tokio::select! {
+                    () = ending.cancelled() => {}
+                    () = task => tracing::debug!(task = name, "a task of the engine ended"),
+                }
+            });
+        }
+    }
+
+    /// Appends an event that is about the engine or a whole server.
+    pub(crate) fn tell(&self, server: Option<&flotilla_contract::ServerId>, what: EventKind) {
+        self.events.append(NewEvent {
+            about: server.map(|id| id.instance(0)),
+            correlation: None,
+            what,
+        });
+    }
+
+    pub(crate) fn fleet(&self) -> Arc<Fleet> {
+        self.config.fleet()
+    }
+
+    pub(crate) fn hello(&self) -> Hello {
+        Hello {
+            contract: CONTRACT_VERSION,
+            version: VERSION.into(),
+            boot: self.boot.clone(),
+            now: clock::now(),
+        }
+    }
+
+    pub(crate) fn announce(&self, listeners: Vec<Listener>) -> io::Result<()> {
+        let panel = listeners.iter().find(|l| l.serves == "panel");
+        let url = panel
+            .map(|l| format!("http://{}", l.address))
+            .unwrap_or_default();
+        let boot = Boot {
+            boot: self.boot.clone(),
+            pid: std::process::id(),
+            url,
+            token: self.token.clone(),
+            version: VERSION.into(),
+        };
+        *lock(&self.listeners) = listeners;
+        self.home.announce(&boot)?;
+        self.info_changed.notify_one();
+        Ok(())
+    }
+
+    /// Something that the operator should know; bounded, the oldest go first.
+    pub(crate) fn notice(&self, text: String) {
+        let mut notices = lock(&self.notices);
+        if !notices.contains(&text) {
+            if notices.len() >= 20 {
+                notices.remove(0);
+            }
+            notices.push(text);
+            drop(notices);
+            self.info_changed.notify_one();
+        }
+    }
+
+    pub(crate) fn healthz(&self) -> serde_json::Value {
+        let log = self.events.state().borrow().clone();
+        let behind = self.events.last_seq().saturating_sub(log.durable);
+        let (mut running, mut failed) = (0_u32, 0_u32);
+        for id in self.supervisor.servers() {
+            let Some(seen) = self.supervisor.observe(&id) else {
+                continue;
+            };
+            running += seen
+                .instances
+                .iter()
+                .filter(|i| i.process.state == ProcessState::Running)
+                .map(|_| 1)
+                .sum::<u32>();
+            failed += u32::from(
+                seen.instances
+                    .iter()
+                    .any(|i| i.process.state == ProcessState::Failed),
+            );
+        }
+        let findings: Vec<ConfigFinding> = self.config.findings();
+        let component =
+            |ok: bool, detail: String| serde_json::json!({ "ok": ok, "detail": detail });
+        let store = log
+            .trouble
+            .clone()
+            .unwrap_or_else(|| format!("{behind} events wait for the disk"));
+        let config = findings.first().map_or_else(
+            || "in force".to_owned(),
+            |f| {
+                format!(
+                    "the last good one is in force; line {}: {}",
+                    f.line, f.message
+                )
+            },
+        );
+        let (store_ok, config_ok) = (log.trouble.is_none(), findings.is_empty());
+        serde_json::json!({
+            "ok": store_ok,
+            "timestamp": clock::now(),
+            "queue": behind,
+            "running": running,
+            "components": {
+                "supervisor": component(true, format!("{running} instances run, {failed} servers failed")),
+                "store": component(store_ok, store),
+                "config": component(config_ok, config),
+            },
+        })
+    }
+
+    pub(crate) async fn shutdown(&self) {
+        self.home.withdraw();
+        self.tell(None, EventKind::EngineStopped);
+        self.ending.cancel();
+        for id in self.supervisor.shutdown(SHUTDOWN).await {
+            tracing::warn!(instance = %id, "an instance did not end in time; the guard ends it");
+        }
+        self.facts.save_now(&self.control).await;
+        if let Err(error) = self.events.close(FLUSH).await {
+            tracing::warn!(%error, "failed to write the last events");
+        }
+        self.control.close().await;
+    }
+}
+
+/// Ends what an earlier engine of this home left, if even its guard was killed.
+async fn sweep_leftovers(mark: &Mark) {
+    let mark = mark.clone();
+    let left = tokio::task::spawn_blocking(move || flotilla_os::kill_family(&mark, &[], 40)).await;
+    if !matches!(left, Ok(0)) {
+        tracing::warn!(
+            ?left,
+            "processes of an earlier engine of this home could not be ended"
+        );
+    }
+}
+
+async fn open_secrets(home: PathBuf) -> Box<dyn SecretStore> {
+    let env: BTreeMap<String, String> = std::env::vars_os()
+        .filter_map(|(n, v)| Some((n.into_string().ok()?, v.into_string().ok()?)))
+        .collect();
+    let fallback = home.clone();
+    let opened =
+        tokio::task::spawn_blocking(move || flotilla_config::secrets::open(&home, &env)).await;
+    opened.unwrap_or_else(|_| {
+        Box::new(flotilla_config::secrets::FileStore::new(
+            &fallback,
+            None,
+            "the keyring failed",
+        ))
+    })
+}

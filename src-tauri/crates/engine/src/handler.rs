@@ -1,0 +1,635 @@
+//! One method per command of the contract's list.
+
+use crate::{config::edit_error, core::Core, sessions::lock, subscribe::LogReader};
+use flotilla_config::{
+    edit,
+    import::{self, ImportError, Paths},
+    secrets::{Secret, is_name},
+};
+use flotilla_contract::{
+    Caller, ErrorCode, Handler, ServerId, ServerView, WireError,
+    agent::{Agent, AgentFilter, AgentStats},
+    command::{
+        AddParams, AgentEnable, CallParams, CancelParams, CheckParams, CheckedConfig, ConfigText,
+        ConfigWritten, DoctorFinding, EditParams, Empty, EnableParams, EventPage, EventQuery,
+        HistoryParams, ImportApplyParams, ImportPlan, ImportPreviewParams, ImportSource, Outcomes,
+        PageParams, Plan, PlanParams, RemoveParams, Revision, RollbackParams, ScaleParams,
+        SecretInfo, SecretRef, SecretSet, SecretsInfo, ServerRef, Targets, WriteParams,
+    },
+    frame::{EngineInfo, FleetSnapshot},
+    log::{LogEntry, LogQuery},
+    metric::{MetricAnswer, MetricQuery, PageSample},
+    spec::Transport,
+    tool::{ToolCallRecord, ToolList},
+};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::PathBuf,
+    time::Duration,
+};
+
+/// A Prometheus page is fetched within this time and up to this size.
+const PAGE_TIME: Duration = Duration::from_secs(5);
+const PAGE_BYTES: usize = 4 << 20;
+/// How long a server that is taken out may take to stop before the answer.
+const REMOVE: Duration = Duration::from_secs(15);
+
+fn store(error: flotilla_store::Error) -> WireError {
+    WireError::new(ErrorCode::Store, error.to_string())
+}
+
+fn import_error(error: ImportError) -> WireError {
+    match error {
+        ImportError::Edit(error) => edit_error(error),
+        other => WireError::new(ErrorCode::BadRequest, other.to_string()),
+    }
+}
+
+fn because(reason: Option<&String>, otherwise: &str) -> String {
+    reason
+        .filter(|r| !r.is_empty())
+        .map_or_else(|| otherwise.to_owned(), Clone::clone)
+}
+
+impl Core {
+    async fn written(
+        &self,
+        caller: &Caller,
+        command: &str,
+        server: Option<&ServerId>,
+        result: Result<ConfigWritten, WireError>,
+    ) -> Result<ConfigWritten, WireError> {
+        let (said, ok) = match &result {
+            Ok(written) => (format!("revision {}", written.revision), true),
+            Err(error) => (format!("failed to {}", error.message), false),
+        };
+        self.record_actions(
+            caller,
+            command,
+            "",
+            std::iter::once((server, said.as_str(), ok)),
+        )
+        .await;
+        result
+    }
+
+    /// Runs something with the secret store off the async threads: a keyring may ask its user.
+    async fn with_secrets<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(
+            &dyn flotilla_config::secrets::SecretStore,
+        ) -> Result<T, flotilla_config::secrets::SecretError>
+        + Send
+        + 'static,
+    ) -> Result<T, WireError> {
+        let secrets = self.secrets.clone();
+        let done = tokio::task::spawn_blocking(move || work(&*secrets)).await;
+        done.map_err(|e| WireError::new(ErrorCode::Internal, e.to_string()))?
+            .map_err(|e| WireError::new(ErrorCode::Secret, e.to_string()))
+    }
+
+    fn page_url(&self, id: &ServerId) -> Result<String, WireError> {
+        let spec = self.spec(id)?;
+        let none = || {
+            WireError::new(
+                ErrorCode::Unsupported,
+                format!(
+                    "read the Prometheus page of {id}: it has no metrics_path, or no address of its own"
+                ),
+            )
+        };
+        let path = spec.metrics_path.as_deref().ok_or_else(none)?;
+        if path.starts_with("http://") || path.starts_with("https://") {
+            return Ok(path.to_owned());
+        }
+        let slash = if path.starts_with('/') { "" } else { "/" };
+        match &spec.transport {
+            Transport::Http { .. } => {
+                let seen = self.supervisor.observe(id).ok_or_else(none)?;
+                let port = seen
+                    .instances
+                    .iter()
+                    .find(|i| i.pid.is_some())
+                    .and_then(|i| i.port);
+                let port = port.ok_or_else(|| {
+                    WireError::new(
+                        ErrorCode::Unreachable,
+                        format!("read the Prometheus page of {id}: it does not run"),
+                    )
+                })?;
+                Ok(format!("http://127.0.0.1:{port}{slash}{path}"))
+            }
+            Transport::Url { url, .. } => {
+                let mut url = reqwest::Url::parse(url).map_err(|_| none())?;
+                url.set_path(path);
+                url.set_query(None);
+                Ok(url.into())
+            }
+            Transport::Stdio { .. } | Transport::Sse { .. } => Err(none()),
+        }
+    }
+
+    async fn fetch_page(&self, url: &str) -> Result<String, WireError> {
+        let failed =
+            |why: String| WireError::new(ErrorCode::Unreachable, format!("read {url}: {why}"));
+        let client = reqwest::Client::builder()
+            .timeout(PAGE_TIME)
+            .no_proxy()
+            .build()
+            .map_err(|e| failed(e.to_string()))?;
+        let mut answer = client
+            .get(url)
+            .send()
+            .await
+            .map_err(|e| failed(e.without_url().to_string()))?;
+        if !answer.status().is_success() {
+            return Err(failed(format!("it answered {}", answer.status())));
+        }
+        let mut body = Vec::new();
+        while let Some(chunk) = answer
+            .chunk()
+            .await
+            .map_err(|e| failed(e.without_url().to_string()))?
+        {
+            if body.len() + chunk.len() > PAGE_BYTES {
+                return Err(failed(format!("it is larger than {PAGE_BYTES} bytes")));
+            }
+            body.extend_from_slice(&chunk);
+        }
+        String::from_utf8(body).map_err(|_| failed("it is not UTF-8 text".into()))
+    }
+
+    fn preview_import(&self, params: &ImportPreviewParams) -> Result<import::Plan, WireError> {
+        let lookup = |name: &str| std::env::var(name).ok();
+        let fleet = self.fleet();
+        match (&params.path, &params.text) {
+            (Some(path), None) => {
+                let path = PathBuf::from(path);
+                let text = import::load(&path).map_err(import_error)?;
+                import::preview(&text, Some(&path), &fleet, &lookup).map_err(import_error)
+            }
+            (None, Some(text)) => {
+                import::preview(text, None, &fleet, &lookup).map_err(import_error)
+            }
+            _ => Err(WireError::new(
+                ErrorCode::BadRequest,
+                "preview the import: it needs either a path or a text",
+            )),
+        }
+    }
+}
+
+impl Handler for Core {
+    async fn engine_info(&self, _: &Caller, _: Empty) -> Result<EngineInfo, WireError> {
+        Ok(Core::engine_info(self))
+    }
+
+    async fn fleet_snapshot(&self, _: &Caller, _: Empty) -> Result<FleetSnapshot, WireError> {
+        Ok(self.snapshot())
+    }
+
+    async fn server_get(&self, _: &Caller, params: ServerRef) -> Result<ServerView, WireError> {
+        self.server_view(&params.server)
+            .ok_or_else(|| WireError::no_server(&params.server))
+    }
+
+    async fn server_start(&self, caller: &Caller, params: Targets) -> Result<Outcomes, WireError> {
+        self.start_servers(caller, &params).await
+    }
+
+    async fn server_stop(&self, caller: &Caller, params: Targets) -> Result<Outcomes, WireError> {
+        self.stop_servers(caller, &params).await
+    }
+
+    async fn server_restart(
+        &self,
+        caller: &Caller,
+        params: Targets,
+    ) -> Result<Outcomes, WireError> {
+        self.restart_servers(caller, &params).await
+    }
+
+    async fn server_scale(
+        &self,
+        caller: &Caller,
+        params: ScaleParams,
+    ) -> Result<Outcomes, WireError> {
+        self.scale_server(caller, &params).await
+    }
+
+    async fn server_reset(&self, caller: &Caller, params: Targets) -> Result<Outcomes, WireError> {
+        self.reset_servers(caller, &params).await
+    }
+
+    async fn server_plan(&self, _: &Caller, params: PlanParams) -> Result<Plan, WireError> {
+        self.plan(&params)
+    }
+
+    async fn server_probe(&self, _: &Caller, params: Targets) -> Result<Outcomes, WireError> {
+        self.probe_servers(&params).await
+    }
+
+    async fn server_add(
+        &self,
+        caller: &Caller,
+        params: AddParams,
+    ) -> Result<ConfigWritten, WireError> {
+        let name = params.name.clone();
+        if self.fleet().server(&name).is_some() {
+            return Err(WireError::new(
+                ErrorCode::Exists,
+                format!("add {name}: a server of that name is declared"),
+            ));
+        }
+        let reason = because(params.reason.as_ref(), &format!("add {name}"));
+        let make = |text: &str| edit::add_server(text, &params).map_err(edit_error);
+        let written = self
+            .write_config(
+                &caller.actor,
+                &reason,
+                None,
+                std::slice::from_ref(&name),
+                make,
+            )
+            .await;
+        self.written(caller, "server.add", Some(&name), written)
+            .await
+    }
+
+    async fn server_edit(
+        &self,
+        caller: &Caller,
+        params: EditParams,
+    ) -> Result<ConfigWritten, WireError> {
+        let id = params.server.clone();
+        self.spec(&id)?;
+        let reason = because(params.reason.as_ref(), &format!("edit {id}"));
+        let make = |text: &str| edit::set(text, &id, &params.set).map_err(edit_error);
+        let written = self
+            .write_config(&caller.actor, &reason, params.hash.as_deref(), &[], make)
+            .await;
+        self.written(caller, "server.edit", Some(&id), written)
+            .await
+    }
+
+    async fn server_remove(
+        &self,
+        caller: &Caller,
+        params: RemoveParams,
+    ) -> Result<ConfigWritten, WireError> {
+        let id = params.server.clone();
+        self.spec(&id)?;
+        let reason = because(params.reason.as_ref(), &format!("remove {id}"));
+        // Stopped first: the answer comes when nothing of it is left.
+        let replicas = self.supervisor.desired(&id).unwrap_or_default().replicas;
+        if let Ok(ticket) = self.supervisor.want(
+            &id,
+            flotilla_supervisor::Desired {
+                running: false,
+                replicas,
+            },
+            Some(&caller.correlation),
+        ) {
+            self.supervisor.settled(ticket, REMOVE).await;
+        }
+        let written = self
+            .write_config(&caller.actor, &reason, None, &[], |text| {
+                edit::remove_server(text, &id).map_err(edit_error)
+            })
+            .await;
+        if written.is_err() {
+            self.want(&id, Some(&caller.correlation));
+        }
+        self.written(caller, "server.remove", Some(&id), written)
+            .await
+    }
+
+    async fn server_enable(
+        &self,
+        caller: &Caller,
+        params: EnableParams,
+    ) -> Result<ConfigWritten, WireError> {
+        let id = params.server.clone();
+        self.spec(&id)?;
+        let verb = if params.enabled { "enable" } else { "disable" };
+        let reason = because(params.reason.as_ref(), &format!("{verb} {id}"));
+        let make = |text: &str| {
+            edit::set_enabled(text, &id, params.enabled, params.reason.as_deref())
+                .map_err(edit_error)
+        };
+        let written = self
+            .write_config(&caller.actor, &reason, None, &[], make)
+            .await;
+        self.written(caller, "server.enable", Some(&id), written)
+            .await
+    }
+
+    async fn server_page(
+        &self,
+        _: &Caller,
+        params: ServerRef,
+    ) -> Result<Vec<PageSample>, WireError> {
+        let url = self.page_url(&params.server)?;
+        let text = self.fetch_page(&url).await?;
+        flotilla_metrics::page(&text)
+            .map_err(|e| WireError::new(ErrorCode::Upstream, format!("read {url}: {e}")))
+    }
+
+    async fn tools_list(&self, _: &Caller, params: ServerRef) -> Result<ToolList, WireError> {
+        self.list_tools(&params.server).await
+    }
+
+    async fn tools_accept(
+        &self,
+        caller: &Caller,
+        params: ServerRef,
+    ) -> Result<ToolList, WireError> {
+        let list = self.accept_tools(&params.server).await?;
+        let said = format!("{} tools accepted", list.tools.len());
+        self.record_actions(
+            caller,
+            "tools.accept",
+            "",
+            std::iter::once((Some(&params.server), said.as_str(), true)),
+        )
+        .await;
+        Ok(list)
+    }
+
+    async fn tools_call(
+        &self,
+        caller: &Caller,
+        params: CallParams,
+    ) -> Result<ToolCallRecord, WireError> {
+        self.call_tool(caller, params).await
+    }
+
+    async fn tools_cancel(&self, _: &Caller, params: CancelParams) -> Result<Empty, WireError> {
+        self.cancel_call(&params.cancel_key).map(|()| Empty {})
+    }
+
+    async fn tools_history(
+        &self,
+        _: &Caller,
+        params: HistoryParams,
+    ) -> Result<Vec<ToolCallRecord>, WireError> {
+        Ok(self.call_history(&params))
+    }
+
+    async fn logs_read(&self, _: &Caller, params: LogQuery) -> Result<Vec<LogEntry>, WireError> {
+        for id in &params.servers {
+            self.spec(id)?;
+        }
+        Ok(LogReader::new(params).first(self))
+    }
+
+    async fn events_read(&self, _: &Caller, params: EventQuery) -> Result<EventPage, WireError> {
+        self.events.read(&params).await.map_err(store)
+    }
+
+    async fn actions_read(&self, _: &Caller, params: EventQuery) -> Result<EventPage, WireError> {
+        self.control.actions(&params).await.map_err(store)
+    }
+
+    async fn metrics_query(
+        &self,
+        _: &Caller,
+        params: MetricQuery,
+    ) -> Result<MetricAnswer, WireError> {
+        Ok(self.live.query(&params))
+    }
+
+    async fn agents_list(&self, _: &Caller, params: AgentFilter) -> Result<Vec<Agent>, WireError> {
+        Ok(lock(&self.agents).list(&params).cloned().collect())
+    }
+
+    async fn agents_stats(&self, _: &Caller, _: Empty) -> Result<AgentStats, WireError> {
+        Ok(lock(&self.agents).stats())
+    }
+
+    async fn agents_enable(
+        &self,
+        caller: &Caller,
+        params: AgentEnable,
+    ) -> Result<Agent, WireError> {
+        let changed = lock(&self.agents).set_enabled(&params.id, params.enabled);
+        let changed = changed.map_err(|e| WireError::new(ErrorCode::NotFound, e.to_string()))?;
+        if let Some(change) = changed {
+            self.agent_changed(change).await;
+        }
+        let said = if params.enabled {
+            "enabled"
+        } else {
+            "disabled"
+        };
+        self.record_actions(
+            caller,
+            "agents.enable",
+            &params.id,
+            std::iter::once((None, said, true)),
+        )
+        .await;
+        let agent = lock(&self.agents).get(&params.id).cloned();
+        agent
+            .ok_or_else(|| WireError::new(ErrorCode::NotFound, format!("find agent {}", params.id)))
+    }
+
+    async fn config_get(&self, _: &Caller, _: Empty) -> Result<ConfigText, WireError> {
+        self.config_text()
+    }
+
+    async fn config_check(
+        &self,
+        _: &Caller,
+        params: CheckParams,
+    ) -> Result<CheckedConfig, WireError> {
+        Ok(self.check_config(&params.text))
+    }
+
+    async fn config_write(
+        &self,
+        caller: &Caller,
+        params: WriteParams,
+    ) -> Result<ConfigWritten, WireError> {
+        let reason = because(params.reason.as_ref(), "edited");
+        let text = params.text;
+        let written = self
+            .write_config(&caller.actor, &reason, Some(&params.hash), &[], |_| {
+                Ok(text)
+            })
+            .await;
+        self.written(caller, "config.write", None, written).await
+    }
+
+    async fn config_revisions(
+        &self,
+        _: &Caller,
+        params: PageParams,
+    ) -> Result<Vec<Revision>, WireError> {
+        self.control
+            .revisions(params.limit.unwrap_or(50).min(500))
+            .await
+            .map_err(store)
+    }
+
+    async fn config_rollback(
+        &self,
+        caller: &Caller,
+        params: RollbackParams,
+    ) -> Result<ConfigWritten, WireError> {
+        let text = self
+            .control
+            .revision_text(params.number)
+            .await
+            .map_err(store)?;
+        let text = text.ok_or_else(|| {
+            WireError::new(
+                ErrorCode::NotFound,
+                format!("find revision {}", params.number),
+            )
+        })?;
+        let reason = because(
+            params.reason.as_ref(),
+            &format!("back to revision {}", params.number),
+        );
+        let written = self
+            .write_config(&caller.actor, &reason, None, &[], |_| Ok(text))
+            .await;
+        self.written(caller, "config.rollback", None, written).await
+    }
+
+    async fn import_scan(&self, _: &Caller, _: Empty) -> Result<Vec<ImportSource>, WireError> {
+        let env: BTreeMap<String, String> = std::env::vars_os()
+            .filter_map(|(n, v)| Some((n.into_string().ok()?, v.into_string().ok()?)))
+            .collect();
+        let paths = Paths::of(&env, std::env::current_dir().ok());
+        Ok(paths.map(|paths| import::scan(&paths)).unwrap_or_default())
+    }
+
+    async fn import_preview(
+        &self,
+        _: &Caller,
+        params: ImportPreviewParams,
+    ) -> Result<ImportPlan, WireError> {
+        let plan = self.preview_import(&params)?;
+        let shown = plan.shown();
+        self.imports.keep(plan);
+        Ok(shown)
+    }
+
+    async fn import_apply(
+        &self,
+        caller: &Caller,
+        params: ImportApplyParams,
+    ) -> Result<ConfigWritten, WireError> {
+        let plan = self.imports.get(&params.ticket).ok_or_else(|| {
+            WireError::new(
+                ErrorCode::NotFound,
+                "apply the import: its preview is gone; look at it again",
+            )
+        })?;
+        if params.names.is_empty() {
+            return Err(WireError::new(
+                ErrorCode::BadRequest,
+                "apply the import: no server was chosen",
+            ));
+        }
+        // Tried against the text in force, to learn what would be stored; the secrets come before the text.
+        let there = self.config_text()?;
+        let applied = plan
+            .apply(&there.text, &params.names)
+            .map_err(import_error)?;
+        let secrets = applied.secrets;
+        self.with_secrets(move |store| {
+            secrets
+                .iter()
+                .try_for_each(|(name, value)| store.set(name, value))
+        })
+        .await?;
+        let names = params.names.clone();
+        let reason = format!("imported from {}", plan.client);
+        let make = move |text: &str| {
+            plan.apply(text, &names)
+                .map(|applied| applied.text)
+                .map_err(import_error)
+        };
+        let written = self
+            .write_config(
+                &caller.actor,
+                &reason,
+                Some(&there.hash),
+                &applied.added,
+                make,
+            )
+            .await;
+        self.written(caller, "import.apply", None, written).await
+    }
+
+    async fn secrets_list(&self, _: &Caller, _: Empty) -> Result<SecretsInfo, WireError> {
+        let used = self.fleet().secrets();
+        let (kept, stored) = self
+            .with_secrets(|store| Ok((store.kept(), store.names()?)))
+            .await?;
+        let stored: BTreeSet<String> = stored.into_iter().collect();
+        let names: BTreeSet<&String> = stored.iter().chain(used.keys()).collect();
+        let secrets = names
+            .into_iter()
+            .map(|name| SecretInfo {
+                name: name.clone(),
+                present: stored.contains(name),
+                used_by: used.get(name).cloned().unwrap_or_default(),
+            })
+            .collect();
+        Ok(SecretsInfo { kept, secrets })
+    }
+
+    async fn secrets_set(&self, caller: &Caller, params: SecretSet) -> Result<Empty, WireError> {
+        if !is_name(&params.name) {
+            let accepted = "1 to 128 characters of A-Z a-z 0-9 _ . - /";
+            return Err(WireError::new(
+                ErrorCode::BadRequest,
+                format!("name a secret {:?}: accepted are {accepted}", params.name),
+            ));
+        }
+        let (name, value) = (params.name.clone(), Secret::new(params.value));
+        self.with_secrets(move |store| store.set(&name, &value))
+            .await?;
+        self.record_actions(
+            caller,
+            "secrets.set",
+            &params.name,
+            std::iter::once((None, "stored", true)),
+        )
+        .await;
+        Ok(Empty {})
+    }
+
+    async fn secrets_remove(&self, caller: &Caller, params: SecretRef) -> Result<Empty, WireError> {
+        let name = params.name.clone();
+        self.with_secrets(move |store| store.remove(&name)).await?;
+        self.record_actions(
+            caller,
+            "secrets.remove",
+            &params.name,
+            std::iter::once((None, "forgotten", true)),
+        )
+        .await;
+        Ok(Empty {})
+    }
+
+    async fn doctor_run(&self, _: &Caller, _: Empty) -> Result<Vec<DoctorFinding>, WireError> {
+        Ok(self.doctor().await)
+    }
+
+    async fn engine_shutdown(&self, caller: &Caller, _: Empty) -> Result<Empty, WireError> {
+        self.record_actions(
+            caller,
+            "engine.shutdown",
+            "",
+            std::iter::once((None, "asked", true)),
+        )
+        .await;
+        self.shutdown_requested.cancel();
+        Ok(Empty {})
+    }
+}

@@ -1,0 +1,146 @@
+//! The sampling tick: process-tree totals into the ring, ceilings, and what must be looked after now and then.
+
+use crate::{
+    clock,
+    core::{Core, Tick},
+    sessions::lock,
+};
+use flotilla_contract::{
+    InstanceId,
+    metric::Metric,
+    state::{HealthLevel, ProcessState, Sample},
+};
+use flotilla_metrics::{Sampler, SeriesKey};
+use flotilla_os::ProcessTable;
+use std::{
+    collections::HashMap,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+use tokio::time::MissedTickBehavior;
+
+/// The guard is looked after this often when nothing is sampled.
+const LOOK_AFTER: Duration = Duration::from_secs(60);
+/// A machine that slept longer than this has answers that are too old.
+const SLEPT: Duration = Duration::from_secs(10);
+
+pub(crate) async fn run(core: Arc<Core>) {
+    if core.sample_interval.is_zero() {
+        loop {
+            tokio::time::sleep(LOOK_AFTER).await;
+            look_after(&core);
+        }
+    }
+    let mut ticks = tokio::time::interval(core.sample_interval);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    ticks.tick().await;
+    let Ok(mut sampler) =
+        tokio::task::spawn_blocking(|| Sampler::new(&ProcessTable::read(), Instant::now())).await
+    else {
+        return;
+    };
+    let (mut wall, mut mono) = (clock::now(), Instant::now());
+    loop {
+        ticks.tick().await;
+        let passed = Duration::from_millis(clock::now().saturating_sub(wall));
+        if passed > mono.elapsed() + SLEPT {
+            core.supervisor.review();
+        }
+        (wall, mono) = (clock::now(), Instant::now());
+        let worker = core.clone();
+        // Reading /proc blocks for tens of microseconds a process.
+        match tokio::task::spawn_blocking(move || (tick(&worker, &mut sampler), sampler)).await {
+            Ok(((), back)) => sampler = back,
+            Err(error) => {
+                tracing::error!(%error, "sampling ended");
+                return;
+            }
+        }
+        look_after(&core);
+    }
+}
+
+fn look_after(core: &Core) {
+    match core.supervisor.revive_guard() {
+        Ok(false) => {}
+        Ok(true) => core.notice("The guard process was killed and has been started again.".into()),
+        Err(error) => core.notice(format!("The guard process is gone and cannot be started ({error}): if the engine is killed now, servers may stay behind.")),
+    }
+}
+
+fn tick(core: &Core, sampler: &mut Sampler) {
+    let roots = core.supervisor.roots();
+    let pids: Vec<u32> = roots.iter().map(|r| r.pid).collect();
+    let table = ProcessTable::read();
+    let at = clock::now();
+    let trees = sampler.sample(&table, Instant::now(), &pids, flotilla_os::open_files);
+    let mut values: Vec<(SeriesKey, f32)> = Vec::with_capacity(roots.len() * 7);
+    let mut latest: HashMap<InstanceId, Sample> = HashMap::with_capacity(roots.len());
+    let fleet = core.fleet();
+    for (root, tree) in roots.iter().zip(trees) {
+        let Some(tree) = tree else { continue };
+        values.extend(tree.values().map(|(metric, value)| {
+            (
+                SeriesKey {
+                    metric,
+                    instance: root.id.clone(),
+                },
+                value,
+            )
+        }));
+        let sample = tree.view(at);
+        core.supervisor.note_rss(&root.id, sample.rss_bytes);
+        if let Some(why) = fleet
+            .server(&root.id.server)
+            .and_then(|spec| flotilla_supervisor::crossed(spec, &sample))
+        {
+            core.supervisor.recycle(&root.id, root.spawn, why);
+        }
+        latest.insert(root.id.clone(), sample);
+    }
+    for id in core.supervisor.servers() {
+        let Some(observed) = core.supervisor.observe(&id) else {
+            continue;
+        };
+        for instance in observed.instances {
+            #[expect(clippy::cast_precision_loss, reason = "a count on a chart")]
+            let restarts = instance.restarts_total as f32;
+            values.push((
+                SeriesKey {
+                    metric: Metric::Restarts,
+                    instance: instance.id.clone(),
+                },
+                restarts,
+            ));
+            let health = match instance.health.level {
+                HealthLevel::Healthy => Some(1.0),
+                HealthLevel::Degraded => Some(0.5),
+                HealthLevel::Unhealthy => Some(0.0),
+                HealthLevel::Unknown | HealthLevel::Starting | HealthLevel::Stale => None,
+            };
+            if let (Some(health), true) = (health, instance.process.state != ProcessState::Stopped)
+            {
+                values.push((
+                    SeriesKey {
+                        metric: Metric::Health,
+                        instance: instance.id.clone(),
+                    },
+                    health,
+                ));
+            }
+        }
+    }
+    *lock(&core.samples) = latest;
+    let recorded = core.live.record(at, &values);
+    if recorded.refused > 0 {
+        core.notice(format!(
+            "{} new series found no room in the live charts.",
+            recorded.refused
+        ));
+    }
+    // Nobody listening is no error.
+    let _ = core.ticks.send(Tick {
+        series_changed: recorded.series_changed,
+        frame: recorded.frame.into(),
+    });
+}

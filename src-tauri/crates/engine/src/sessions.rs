@@ -1,0 +1,481 @@
+//! The one MCP session per instance, and what is learned through it.
+//!
+//! A stdio child has one pair of pipes, so probe, playground, and later workflows and gateway all speak through the
+//! session that is kept here. It is opened when the supervisor says that an instance is up, greeted at the first need,
+//! and closed when the instance ends.
+//!
+//! A greeting runs in a task of its own: it may take as long as the start timeout (`npx` downloads), while each probe
+//! looks in only for its own time limit. Greeting twice on one pair of pipes would confuse a server.
+
+use crate::{clock, facts::Facts};
+use flotilla_contract::{
+    EventKind, InstanceId, ServerId, ServerSpec,
+    event::NewEvent,
+    log::Stream,
+    state::HealthCode,
+    tool::{Era, Peer, ToolList},
+};
+use flotilla_mcp::{
+    Closed, Error, Finding, Fingerprint, Garbage, HttpClient, HttpTarget, Options, Session,
+    fingerprint,
+};
+use flotilla_supervisor::{Boxed, Endpoint, Found, Link, Place, Prober, Supervisor};
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError},
+    time::Duration,
+};
+use tokio::sync::{mpsc, watch};
+
+/// Garbage lines that may wait to be logged.
+const GARBAGE: usize = 64;
+
+type Greeting = watch::Receiver<Option<Result<Arc<Peer>, Error>>>;
+
+/// What speaks to one process.
+struct Seat {
+    stdio: bool,
+    session: Result<Session, Error>,
+    /// The hint of the greeting, and the greeting, once begun.
+    greeting: Mutex<Option<(Option<Era>, Greeting)>>,
+    findings: Mutex<Vec<(HealthCode, String)>>,
+    /// Ends the task that listens to what the server says by itself.
+    _listening: tokio_util::sync::DropGuard,
+}
+
+/// All sessions of an engine.
+pub(crate) struct Sessions {
+    seats: Mutex<HashMap<InstanceId, (u64, Arc<Seat>)>>,
+    pub(crate) facts: Arc<Facts>,
+    supervisor: OnceLock<Supervisor>,
+    http: HttpClient,
+    events: flotilla_store::EventLog,
+}
+
+impl Sessions {
+    pub(crate) fn new(facts: Arc<Facts>, events: flotilla_store::EventLog) -> Self {
+        Self {
+            seats: Mutex::default(),
+            facts,
+            supervisor: OnceLock::new(),
+            http: HttpClient::new(),
+            events,
+        }
+    }
+
+    /// The supervisor is made after its ports.
+    pub(crate) fn attach(&self, supervisor: Supervisor) {
+        let _ = self.supervisor.set(supervisor);
+    }
+
+    fn seats(&self) -> MutexGuard<'_, HashMap<InstanceId, (u64, Arc<Seat>)>> {
+        self.seats.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn seat(&self, id: &InstanceId) -> Option<Arc<Seat>> {
+        self.seats().get(id).map(|(_, seat)| seat.clone())
+    }
+
+    fn seat_at(&self, place: &Place) -> Option<Arc<Seat>> {
+        self.seats()
+            .get(&place.id)
+            .filter(|(spawn, _)| *spawn == place.spawn)
+            .map(|(_, seat)| seat.clone())
+    }
+
+    /// What differs from the accepted tools, over all instances of a server.
+    pub(crate) fn findings(&self, server: &ServerId) -> Vec<String> {
+        let seats: Vec<Arc<Seat>> = self
+            .seats()
+            .iter()
+            .filter(|(id, _)| id.server == *server)
+            .map(|(_, (_, seat))| seat.clone())
+            .collect();
+        let mut all: Vec<String> = seats
+            .iter()
+            .flat_map(|seat| {
+                lock(&seat.findings)
+                    .iter()
+                    .map(|(_, s)| s.clone())
+                    .collect::<Vec<_>>()
+            })
+            .collect();
+        all.sort();
+        all.dedup();
+        all
+    }
+
+    pub(crate) fn clear_findings(&self, server: &ServerId) {
+        for (id, (_, seat)) in self.seats().iter() {
+            if id.server == *server {
+                lock(&seat.findings).clear();
+            }
+        }
+    }
+
+    /// A greeted session with an instance, within a time limit.
+    pub(crate) async fn session(
+        &self,
+        id: &InstanceId,
+        limit: Duration,
+    ) -> Result<(Session, Arc<Peer>), Error> {
+        let seat = self.seat(id).ok_or(Error::Closed(Closed::Eof))?;
+        let session = seat.session.clone()?;
+        let peer = self.greeted(&seat, id, limit).await?;
+        Ok((session, peer))
+    }
+
+    /// Waits for the greeting, beginning it if nobody has. A failed one is begun anew at the next call.
+    async fn greeted(
+        &self,
+        seat: &Arc<Seat>,
+        id: &InstanceId,
+        limit: Duration,
+    ) -> Result<Arc<Peer>, Error> {
+        let session = seat.session.clone()?;
+        let mut greeting = {
+            let mut slot = lock(&seat.greeting);
+            match &*slot {
+                Some((_, running)) if !matches!(&*running.borrow(), Some(Err(_))) => {
+                    running.clone()
+                }
+                _ => {
+                    let hint = self.facts.era_hint(&id.server);
+                    let (done, running) = watch::channel(None);
+                    tokio::spawn(async move {
+                        let peer = session.greet(hint).await.map(Arc::new);
+                        done.send_replace(Some(peer));
+                    });
+                    *slot = Some((hint, running.clone()));
+                    running
+                }
+            }
+        };
+        let answer = match tokio::time::timeout(limit, greeting.wait_for(Option::is_some)).await {
+            Err(_) => return Err(Error::Timeout(limit)),
+            Ok(Err(_)) => return Err(Error::Closed(Closed::Ours)),
+            Ok(Ok(answer)) => answer.clone().unwrap_or(Err(Error::Closed(Closed::Ours))),
+        };
+        match &answer {
+            Ok(peer) => self.facts.greeted(&id.server, peer),
+            // A server that was changed may speak another era than the one remembered.
+            Err(
+                Error::Closed(_)
+                | Error::DiedOnDiscover(_)
+                | Error::Unreachable(_)
+                | Error::Timeout(_),
+            ) => {}
+            Err(_) => self.facts.forget_era(&id.server),
+        }
+        answer
+    }
+
+    /// Lists the tools of an instance and compares them with those accepted.
+    pub(crate) async fn list(&self, id: &InstanceId, limit: Duration) -> Result<Listed, Error> {
+        let seat = self.seat(id).ok_or(Error::Closed(Closed::Eof))?;
+        let (session, peer) = self.session(id, limit).await?;
+        if peer.capabilities.get("tools").is_none() {
+            let list = tool_list(&id.server, &Fingerprint::default(), &peer, Vec::new());
+            self.facts.listed(&id.server, list.clone());
+            return Ok(Listed {
+                list,
+                declared: false,
+                findings: Vec::new(),
+            });
+        }
+        let page = session.list_tools(limit).await?;
+        let print = fingerprint(&page.tools);
+        let tools = page
+            .tools
+            .iter()
+            .map(|raw| serde_json::from_str(raw.get()).unwrap_or(serde_json::Value::Null))
+            .collect();
+        let list = tool_list(&id.server, &print, &peer, tools);
+        let (findings, changed) = if page.tools.is_empty() {
+            (Vec::new(), false)
+        } else {
+            self.compare(&id.server, &print)
+        };
+        let news = self.facts.listed(&id.server, list.clone());
+        let sentences: Vec<String> = findings.iter().map(|(_, s)| s.clone()).collect();
+        *lock(&seat.findings) = findings.clone();
+        if news || changed {
+            let what = EventKind::Tools {
+                count: u32::try_from(page.tools.len()).unwrap_or(u32::MAX),
+                findings: sentences,
+            };
+            self.events.append(NewEvent {
+                about: Some(id.clone()),
+                correlation: None,
+                what,
+            });
+        }
+        if let (true, Some(supervisor)) = (news, self.supervisor.get()) {
+            supervisor.touch(&id.server);
+        }
+        Ok(Listed {
+            list,
+            declared: true,
+            findings,
+        })
+    }
+
+    /// What is amiss compared with the accepted tools. More tools than before are accepted as they come.
+    fn compare(&self, server: &ServerId, now: &Fingerprint) -> (Vec<(HealthCode, String)>, bool) {
+        let Some(accepted) = self.facts.accepted(server) else {
+            self.facts.accept(server, now.clone());
+            return (Vec::new(), false);
+        };
+        let differences = accepted.compare(now);
+        let mut faults: Vec<(HealthCode, String)> = differences
+            .iter()
+            .filter(|f| f.is_fault())
+            .map(|f| {
+                let code = if matches!(f, Finding::ToolLost { .. }) {
+                    HealthCode::ToolsLost
+                } else {
+                    HealthCode::SchemaChanged
+                };
+                (code, capital(&f.to_string()))
+            })
+            .collect();
+        faults.sort_by_key(|(code, _)| *code != HealthCode::ToolsLost);
+        if faults.is_empty() && !differences.is_empty() {
+            self.facts.accept(server, now.clone());
+        }
+        (faults, !differences.is_empty())
+    }
+
+    async fn ask(&self, place: &Place, limit: Duration) -> Found {
+        let deadline = tokio::time::Instant::now() + limit;
+        let left = || deadline.saturating_duration_since(tokio::time::Instant::now());
+        let Some(seat) = self.seat_at(place) else {
+            return Found::NotYet;
+        };
+        match self.greeted(&seat, &place.id, limit).await {
+            Err(Error::Timeout(_)) => return Found::NotYet,
+            Err(error) => return bad(&error),
+            Ok(_) => {}
+        }
+        let Ok(session) = seat.session.clone() else {
+            return Found::NotYet;
+        };
+        if let Err(error) = session.ping(left()).await {
+            if lost(&error) {
+                // The server was restarted behind our back: it is greeted anew at the next probe.
+                *lock(&seat.greeting) = None;
+            }
+            return bad(&error);
+        }
+        match self.list(&place.id, left()).await {
+            Err(error) => bad(&error),
+            Ok(Listed {
+                declared: false, ..
+            }) => Found::Good {
+                findings: Vec::new(),
+                proof: "it declares no tools".into(),
+            },
+            Ok(Listed { list, .. }) if list.tools.is_empty() => Found::Bad {
+                code: HealthCode::NoTools,
+                sentence: "it declares tools and lists none".into(),
+            },
+            Ok(Listed { list, findings, .. }) => {
+                let count = list.tools.len();
+                Found::Good {
+                    findings,
+                    proof: format!("{count} {}", if count == 1 { "tool" } else { "tools" }),
+                }
+            }
+        }
+    }
+
+    /// Writes lines that are no protocol into the instance's log, and asks for a probe when the tools changed.
+    fn listen(
+        self: &Arc<Self>,
+        id: InstanceId,
+        session: &Session,
+        mut garbage: mpsc::Receiver<Garbage>,
+        until: tokio_util::sync::CancellationToken,
+    ) {
+        let mut notifications = session.notifications();
+        let supervisor = self.supervisor.get().cloned();
+        tokio::spawn(async move {
+            let Some(supervisor) = supervisor else { return };
+            let mut open = true;
+            loop {
+                tokio::select! {
+                    () = until.cancelled() => return,
+                    line = garbage.recv(), if open => match line {
+                        None => open = false,
+                        Some(line) => {
+                            if line.lost > 0 {
+                                supervisor.log(&id, Stream::Supervisor, &format!("{} lines on its standard output were not kept", line.lost));
+                            }
+                            supervisor.log(&id, Stream::Stdout, &line.text);
+                        }
+                    },
+                    news = notifications.next() => match news {
+                        None => return,
+                        Some(Ok(news)) if news.method != "notifications/tools/list_changed" => {}
+                        Some(_) => supervisor.probe(&id),
+                    },
+                }
+            }
+        });
+    }
+}
+
+/// Tools as listed.
+pub(crate) struct Listed {
+    pub(crate) list: ToolList,
+    pub(crate) declared: bool,
+    pub(crate) findings: Vec<(HealthCode, String)>,
+}
+
+/// The doors that the supervisor knows.
+pub(crate) struct Doors(pub(crate) Arc<Sessions>);
+
+impl Link for Doors {
+    fn open(&self, place: &Place, spec: &Arc<ServerSpec>, endpoint: Endpoint) {
+        let sessions = &self.0;
+        let (to, garbage) = mpsc::channel(GARBAGE);
+        let greet_timeout =
+            Duration::from_millis(spec.health.start_timeout_ms).max(Duration::from_secs(5));
+        let mut options = Options {
+            greet_timeout,
+            garbage: Some(to),
+            ..Options::default()
+        };
+        let stdio = matches!(endpoint, Endpoint::Stdio { .. });
+        let session = match endpoint {
+            Endpoint::Stdio { input, output } => Ok(Session::stdio(output, input, options)),
+            Endpoint::Http { url, headers } => {
+                options.garbage = None;
+                HttpTarget::new(&sessions.http, &url, headers)
+                    .map(|target| Session::http(target, options))
+            }
+        };
+        let until = tokio_util::sync::CancellationToken::new();
+        if let Ok(session) = &session {
+            sessions.listen(place.id.clone(), session, garbage, until.clone());
+        }
+        let seat = Seat {
+            stdio,
+            session,
+            greeting: Mutex::default(),
+            findings: Mutex::default(),
+            _listening: until.drop_guard(),
+        };
+        sessions
+            .seats()
+            .insert(place.id.clone(), (place.spawn, Arc::new(seat)));
+    }
+
+    fn close_input(&self, place: &Place) {
+        if let Some(Ok(session)) = self.0.seat_at(place).map(|seat| seat.session.clone()) {
+            tokio::spawn(async move { session.close().await });
+        }
+    }
+
+    fn gone(&self, place: &Place) -> Option<String> {
+        let seat = {
+            let mut seats = self.0.seats();
+            if seats
+                .get(&place.id)
+                .is_none_or(|(spawn, _)| *spawn != place.spawn)
+            {
+                return None;
+            }
+            seats.remove(&place.id)?.1
+        };
+        let excuse = died_of_the_question(&seat);
+        if excuse {
+            self.0.facts.suspect_legacy(&place.id.server);
+        }
+        if let Ok(session) = seat.session.clone() {
+            tokio::spawn(async move { session.close().await });
+        }
+        drop(seat);
+        excuse.then(|| format!("{} ended when it was asked which MCP versions it speaks; it is started again and asked in the old way", place.id.server))
+    }
+}
+
+/// Some old servers end when they are asked `server/discover`. That is our doing, not a crash; but only for a server
+/// whose era nobody knew, and only while the question was open.
+fn died_of_the_question(seat: &Seat) -> bool {
+    match &*lock(&seat.greeting) {
+        Some((None, running)) if seat.stdio => matches!(
+            &*running.borrow(),
+            None | Some(Err(Error::DiedOnDiscover(_)))
+        ),
+        _ => false,
+    }
+}
+
+impl Prober for Doors {
+    fn probe(&self, place: Place, _spec: Arc<ServerSpec>, timeout: Duration) -> Boxed<Found> {
+        let sessions = self.0.clone();
+        Box::pin(async move { sessions.ask(&place, timeout).await })
+    }
+}
+
+fn lost(error: &Error) -> bool {
+    matches!(
+        error,
+        Error::SessionLost(_)
+            | Error::Http { .. }
+            | Error::Unreachable(_)
+            | Error::Interrupted(_)
+            | Error::Protocol(_)
+    )
+}
+
+fn bad(error: &Error) -> Found {
+    Found::Bad {
+        code: HealthCode::CheckFailed,
+        sentence: error.to_string(),
+    }
+}
+
+fn tool_list(
+    server: &ServerId,
+    print: &Fingerprint,
+    peer: &Peer,
+    tools: Vec<serde_json::Value>,
+) -> ToolList {
+    ToolList {
+        server: server.clone(),
+        listed_at: clock::now(),
+        fingerprint: print.hash.clone(),
+        peer: peer.clone(),
+        tools,
+    }
+}
+
+pub(crate) fn capital(text: &str) -> String {
+    let mut chars = text.chars();
+    chars
+        .next()
+        .map_or_else(String::new, |c| c.to_uppercase().chain(chars).collect())
+}
+
+pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// When a call is to be sent to an instance of a server: the first that serves.
+pub(crate) fn best_instance(instances: &[flotilla_contract::InstanceView]) -> Option<u32> {
+    use flotilla_contract::state::{ProcessState, Status};
+    let rank = |status| match status {
+        Status::Running => 0,
+        Status::Degraded => 1,
+        Status::Unchecked => 2,
+        Status::Starting => 3,
+        _ => 4,
+    };
+    instances
+        .iter()
+        .filter(|i| i.process.state == ProcessState::Running)
+        .min_by_key(|i| rank(i.status))
+        .map(|i| i.id.index)
+}
