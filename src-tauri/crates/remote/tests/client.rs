@@ -174,7 +174,7 @@ async fn answers_find_their_callers() {
         assert_eq!(command, "engine.info");
         peer.say(ServerFrame::Error {
             id: two,
-            error: WireError::new(ErrorCode::NotFound, "no server x"),
+            error: WireError::new(ErrorCode::NotFound, "find the server x"),
         })
         .await;
         peer.say(ServerFrame::Answer {
@@ -185,7 +185,7 @@ async fn answers_find_their_callers() {
     };
     let (first, second, ()) = tokio::join!(biased; client.call("engine.info", json!({})), client.call("server.get", json!({})), script);
     assert_eq!(first.unwrap(), json!(1));
-    assert_eq!(second.unwrap_err().to_string(), "failed to no server x");
+    assert_eq!(second.unwrap_err().to_string(), "failed to find the server x");
 }
 
 #[tokio::test]

@@ -165,15 +165,23 @@ impl<F: Fleet> Connection<F> {
             info_span!("call", %command, correlation = %caller.correlation, actor = %caller.actor);
         let (fleet, out) = (self.fleet.clone(), self.out.clone());
         // Not tied to the connection: a command that was begun is ended, whoever listens.
-        let run = async move {
-            let answer = match fleet.call(&caller, &command, params).await {
+        let run = async move { fleet.call(&caller, &command, params).await };
+        let task = tokio::spawn(run.instrument(span));
+        tokio::spawn(async move {
+            // One that panicked is answered too: nobody waits for ever.
+            let ended = task.await.unwrap_or_else(|e| {
+                Err(WireError::new(
+                    ErrorCode::Internal,
+                    format!("finish the command: {e}"),
+                ))
+            });
+            let answer = match ended {
                 Ok(result) => ServerFrame::Answer { id, result },
                 Err(error) => ServerFrame::Error { id, error },
             };
             drop(permit);
             send(&out, &answer).await;
-        };
-        tokio::spawn(run.instrument(span));
+        });
     }
 
     async fn subscribe(&mut self, id: u64, topic: Topic) {

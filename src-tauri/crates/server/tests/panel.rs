@@ -1,6 +1,9 @@
 //! The listener over real sockets, in front of a scripted engine.
 
-#![expect(clippy::unwrap_used, reason = "a test that cannot go on should say where")]
+#![expect(
+    clippy::unwrap_used,
+    reason = "a test that cannot go on should say where"
+)]
 
 use flotilla_contract::{
     Caller, ErrorCode, WireError,
@@ -71,6 +74,7 @@ impl Fleet for Scripted {
                 self.hold.notified().await;
                 Ok(json!("at last"))
             }
+            "config.get" => panic!("a fault of the engine"),
             "server.get" => Err(WireError::no_server(&params["server"])),
             "server.stop" => Ok(json!({ "outcomes": [{
                 "server": "a", "ok": false, "sentence": "still stopping after 5 s", "status": "stopping", "state": "stopping", "took_ms": 5,
@@ -535,6 +539,10 @@ async fn the_control_socket() {
     );
     socket.say(&ClientFrame::Unsubscribe { id: 3 }).await;
     metrics.closed().await;
+
+    // A fault of the engine is an answer too.
+    socket.call(9, "config.get").await;
+    assert_eq!(error_of(socket.hear().await), (9, ErrorCode::Internal));
 
     // An engine that ends a subscription says so.
     socket

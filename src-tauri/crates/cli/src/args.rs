@@ -1,0 +1,296 @@
+//! The command line.
+
+use crate::exit::Failure;
+use clap::{ArgAction, Parser, Subcommand};
+use flotilla_contract::ServerId;
+use std::{net::IpAddr, path::PathBuf};
+
+const EXIT_CODES: &str = "\
+Exit codes:
+  0  the end asked for was reached
+  1  it was not: at least one server failed, or the engine answered with an error
+  2  the command line is wrong
+  3  no engine runs on this home, or it does not answer
+  4  the engine does not accept the token, or speaks another contract
+  5  the configuration is not valid";
+
+/// Supervise, observe and repair a fleet of MCP servers
+#[derive(Debug, Parser)]
+#[command(name = "flotilla", version, after_help = EXIT_CODES, disable_help_subcommand = true)]
+pub(crate) struct Args {
+    /// Home directory; one engine owns one home [default: `flotilla` in the platform's data folder]
+    #[arg(long, global = true, env = "FLOTILLA_HOME", value_name = "DIR")]
+    home: Option<PathBuf>,
+    /// Print one JSON document (with -f: one a line)
+    #[arg(long, global = true)]
+    pub(crate) json: bool,
+    /// Log as JSON and refuse default secrets; other commands warn when the engine runs another profile
+    #[arg(long, global = true)]
+    pub(crate) production: bool,
+    /// Log more; twice for everything (RUST_LOG decides when set)
+    #[arg(long, short, global = true, action = ArgAction::Count)]
+    pub(crate) verbose: u8,
+    #[command(subcommand)]
+    pub(crate) verb: Verb,
+}
+
+impl Args {
+    pub(crate) fn home(&self) -> Result<PathBuf, Failure> {
+        let home = self.home.clone().or_else(flotilla_remote::default_home);
+        let home = home.ok_or_else(|| {
+            Failure::usage("failed to find the data folder of this user; name a home with --home")
+        })?;
+        std::path::absolute(&home)
+            .map_err(|e| Failure::usage(format!("failed to use the home {}: {e}", home.display())))
+    }
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Verb {
+    /// Run the engine without a window and serve the panel to a browser
+    Serve(Serve),
+    /// Print an address that lets one browser into the panel, once, within five minutes
+    Open,
+    /// Show every instance with its health
+    Status(Names),
+    /// List the servers
+    List,
+    /// Check servers now and say how they are
+    Health(Names),
+    /// Start servers, or all of them
+    Start(Targets),
+    /// Stop servers with everything they started, or all of them
+    Stop(Targets),
+    /// Restart servers, or all of them
+    Restart(Targets),
+    /// Change how many instances of a server run
+    Scale(Scale),
+    /// Print log lines
+    Logs(Logs),
+    /// Print events
+    Events(Events),
+    /// Declare a server; it is not started
+    #[command(
+        override_usage = "flotilla add [OPTIONS] NAME -- COMMAND [ARGS]...\n       flotilla add [OPTIONS] NAME --url URL"
+    )]
+    Add(Box<Add>),
+    /// Stop a server and take it out of fleet.toml
+    Remove(Remove),
+    /// Bring in the servers of an AI client's configuration file
+    Import(Import),
+    /// Check this machine: runtimes, ports, keyring, paths
+    Doctor,
+    /// Keep the secrets that fleet.toml refers to by name
+    #[command(subcommand)]
+    Secret(Secret),
+    /// Look after fleet.toml
+    #[command(subcommand)]
+    Config(Config),
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Serve {
+    /// Port of the panel; taken means an error, 0 means any free one [default: 3000, or a free one that is kept]
+    #[arg(long, value_name = "N")]
+    pub(crate) port: Option<u16>,
+    /// Address to listen on; elsewhere than on loopback the token crosses the network unencrypted
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1")]
+    pub(crate) host: IpAddr,
+    /// Configuration file [default: fleet.toml in the home]
+    #[arg(long, value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
+    /// Serve the panel's files from this folder instead of the built-in ones
+    #[arg(long, value_name = "DIR")]
+    pub(crate) ui: Option<PathBuf>,
+    /// Seconds between two readings of CPU and memory; 0 switches them off
+    #[arg(long, value_name = "SECONDS", default_value_t = 2.0)]
+    pub(crate) sample_interval: f64,
+}
+
+#[derive(Debug, Default, clap::Args)]
+pub(crate) struct Names {
+    /// Servers; none means all
+    #[arg(value_name = "NAME")]
+    names: Vec<ServerId>,
+    /// The same by flag
+    #[arg(long = "service", value_name = "NAME")]
+    services: Vec<ServerId>,
+}
+
+impl Names {
+    pub(crate) fn all(&self) -> Vec<ServerId> {
+        self.names.iter().chain(&self.services).cloned().collect()
+    }
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Targets {
+    #[command(flatten)]
+    pub(crate) names: Names,
+    /// Only this instance of the one server named
+    #[arg(long, value_name = "N")]
+    pub(crate) instance: Option<u32>,
+}
+
+#[derive(Debug, clap::Args)]
+#[command(override_usage = "flotilla scale [OPTIONS] NAME REPLICAS")]
+pub(crate) struct Scale {
+    /// NAME and REPLICAS (0 to 64); with --service only REPLICAS
+    #[arg(value_name = "NAME REPLICAS", num_args = 1..=2, required = true)]
+    words: Vec<String>,
+    /// The server by flag
+    #[arg(long, value_name = "NAME")]
+    service: Option<ServerId>,
+}
+
+impl Scale {
+    pub(crate) fn target(&self) -> Result<(ServerId, u32), Failure> {
+        let (server, count) = match (self.words.as_slice(), &self.service) {
+            ([count], Some(server)) => (server.clone(), count),
+            ([server, count], None) => (
+                server.parse().map_err(|e| Failure::usage(format!("{e}")))?,
+                count,
+            ),
+            _ => {
+                return Err(Failure::usage(
+                    "failed to read what to scale: NAME REPLICAS, or --service NAME REPLICAS",
+                ));
+            }
+        };
+        match count.parse() {
+            Ok(count @ 0..=64) => Ok((server, count)),
+            _ => Err(Failure::usage(format!(
+                "failed to read {count:?} as a number of instances: 0 to 64"
+            ))),
+        }
+    }
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Logs {
+    #[command(flatten)]
+    pub(crate) targets: Targets,
+    /// Go on with what comes
+    #[arg(long, short)]
+    pub(crate) follow: bool,
+    /// At most this many lines, the newest ones
+    #[arg(long, short = 'n', value_name = "N", default_value_t = 100, value_parser = clap::value_parser!(u32).range(0..=5000))]
+    pub(crate) lines: u32,
+    /// Only lines that hold this text, whatever its case
+    #[arg(long, value_name = "TEXT")]
+    pub(crate) contains: Option<String>,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Events {
+    /// Only events of this server
+    #[arg(value_name = "NAME")]
+    name: Option<ServerId>,
+    /// The same by flag
+    #[arg(long, value_name = "NAME", conflicts_with = "name")]
+    service: Option<ServerId>,
+    /// Go on with what comes
+    #[arg(long, short)]
+    pub(crate) follow: bool,
+    /// At most this many events, the newest ones
+    #[arg(long, short = 'n', value_name = "N", default_value_t = 50, value_parser = clap::value_parser!(u32).range(0..=1000))]
+    pub(crate) lines: u32,
+    /// Only this kind, for instance server:failed (repeatable)
+    #[arg(long = "kind", value_name = "KIND")]
+    pub(crate) kinds: Vec<String>,
+}
+
+impl Events {
+    pub(crate) fn server(&self) -> Option<&ServerId> {
+        self.name.as_ref().or(self.service.as_ref())
+    }
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Add {
+    /// Name of the server
+    pub(crate) name: ServerId,
+    /// Endpoint of a server that somebody else starts
+    #[arg(long, value_name = "URL", conflicts_with_all = ["command", "port", "cwd", "env", "secret_env"])]
+    pub(crate) url: Option<String>,
+    /// It speaks HTTP on this port; {port} in arguments and environment stands for it
+    #[arg(long, value_name = "N")]
+    pub(crate) port: Option<u16>,
+    /// Environment variable (repeatable)
+    #[arg(long, value_name = "KEY=VALUE", value_parser = pair)]
+    pub(crate) env: Vec<(String, String)>,
+    /// Environment variable from a secret (repeatable)
+    #[arg(long, value_name = "KEY=SECRET", value_parser = pair)]
+    pub(crate) secret_env: Vec<(String, String)>,
+    /// Header sent with each request (repeatable)
+    #[arg(long, value_name = "NAME=VALUE", value_parser = pair)]
+    pub(crate) header: Vec<(String, String)>,
+    /// Header from a secret (repeatable)
+    #[arg(long, value_name = "NAME=SECRET", value_parser = pair)]
+    pub(crate) secret_header: Vec<(String, String)>,
+    /// Working directory
+    #[arg(long, value_name = "DIR")]
+    pub(crate) cwd: Option<String>,
+    /// One word for its kind
+    #[arg(long, value_name = "WORD")]
+    pub(crate) category: Option<String>,
+    /// Word to find it by (repeatable)
+    #[arg(long = "tag", value_name = "WORD")]
+    pub(crate) tags: Vec<String>,
+    /// Program and arguments, run without a shell
+    #[arg(last = true, value_name = "COMMAND", required_unless_present = "url")]
+    pub(crate) command: Vec<String>,
+}
+
+fn pair(text: &str) -> Result<(String, String), String> {
+    match text.split_once('=') {
+        Some((key, value)) if !key.is_empty() => Ok((key.into(), value.into())),
+        _ => Err("KEY=VALUE is wanted".into()),
+    }
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Remove {
+    /// Name of the server
+    pub(crate) name: ServerId,
+    /// Do not ask
+    #[arg(long, short)]
+    pub(crate) yes: bool,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Import {
+    /// Configuration file of an AI client; without one, the files found on this machine are listed
+    pub(crate) path: Option<PathBuf>,
+    /// Import only this server of the file (repeatable)
+    #[arg(long = "only", value_name = "NAME", requires = "path")]
+    pub(crate) only: Vec<String>,
+    /// Do not ask
+    #[arg(long, short, requires = "path")]
+    pub(crate) yes: bool,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Secret {
+    /// Store a secret; its value is asked for, or read from standard input
+    Set {
+        /// Its name
+        name: String,
+    },
+    /// List names, never values
+    List,
+    /// Forget a secret
+    Remove {
+        /// Its name
+        name: String,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Config {
+    /// Check a file and say what it would change; nothing is written
+    Check {
+        /// The file [default: the fleet.toml of the engine]
+        file: Option<PathBuf>,
+    },
+}

@@ -1,0 +1,119 @@
+//! The headless host.
+
+use crate::{GUARD, args::Serve, exit::Failure};
+use flotilla_engine::{Engine, Options, StartError};
+use flotilla_server::{ServeOptions, UiSource};
+use std::{io::Write, path::Path, time::Duration};
+use tokio_util::sync::CancellationToken;
+use tracing::{info, warn};
+
+pub(crate) async fn serve(home: &Path, args: &Serve, production: bool) -> Result<(), Failure> {
+    let program = std::env::current_exe()
+        .map_err(|e| Failure::other(format!("failed to find this program: {e}")))?;
+    let sample_interval = match args.sample_interval {
+        0.0 => None,
+        seconds @ 0.1..=3600.0 => Some(Duration::from_secs_f64(seconds)),
+        other => {
+            return Err(Failure::usage(format!(
+                "failed to use a sample interval of {other} s: 0, or 0.1 to 3600"
+            )));
+        }
+    };
+    let options = Options {
+        home: home.into(),
+        config: args.config.clone(),
+        guard: vec![program.into(), GUARD.into()],
+        production,
+        sample_interval,
+    };
+    // Signals are caught before the first server is started: from then on an end is an orderly one.
+    let mut signals = Signals::new()?;
+    let engine = Engine::start(options).await.map_err(refused)?;
+    let handle = engine.handle();
+    let ui = args.ui.clone().map_or(UiSource::Embedded, UiSource::Dir);
+    let closing = CancellationToken::new();
+    let options = ServeOptions {
+        port: args.port,
+        host: args.host,
+        ui,
+    };
+    let serving = match flotilla_server::serve(handle.clone(), options, closing.clone()).await {
+        Ok(serving) => serving,
+        Err(error) => {
+            engine.shutdown().await;
+            return Err(Failure::other(error.to_string()));
+        }
+    };
+    match serving.one_time_url() {
+        // A reader of this output may have gone; the engine stays.
+        Ok(address) => drop(writeln!(std::io::stdout(), "Panel: {address}")),
+        Err(error) => warn!(%error, "no one-time address"),
+    }
+    tokio::select! {
+        () = signals.next() => info!("stopping the fleet; a second signal ends at once, and the guard cleans up"),
+        () = handle.shutdown_requested() => info!("a shutdown was asked for"),
+    }
+    let orderly = async {
+        closing.cancel();
+        serving.closed().await;
+        engine.shutdown().await;
+    };
+    tokio::select! {
+        () = orderly => Ok(()),
+        () = signals.next() => std::process::exit(130),
+    }
+}
+
+fn refused(error: StartError) -> Failure {
+    match &error {
+        StartError::Owned {
+            boot: Some(boot), ..
+        } => Failure::other(format!(
+            "failed to start an engine: {error}; it serves {}",
+            boot.url
+        )),
+        _ => Failure::other(format!("failed to start an engine: {error}")),
+    }
+}
+
+/// Requests from outside to end: SIGINT and SIGTERM, or Ctrl+C.
+struct Signals {
+    #[cfg(unix)]
+    interrupt: tokio::signal::unix::Signal,
+    #[cfg(unix)]
+    terminate: tokio::signal::unix::Signal,
+}
+
+#[cfg(unix)]
+impl Signals {
+    fn new() -> Result<Self, Failure> {
+        use tokio::signal::unix::{SignalKind, signal};
+        let catch = |kind| {
+            signal(kind).map_err(|e| Failure::other(format!("failed to catch signals: {e}")))
+        };
+        Ok(Self {
+            interrupt: catch(SignalKind::interrupt())?,
+            terminate: catch(SignalKind::terminate())?,
+        })
+    }
+
+    async fn next(&mut self) {
+        tokio::select! {
+            _ = self.interrupt.recv() => {}
+            _ = self.terminate.recv() => {}
+        }
+    }
+}
+
+#[cfg(not(unix))]
+impl Signals {
+    fn new() -> Result<Self, Failure> {
+        Ok(Self {})
+    }
+
+    async fn next(&mut self) {
+        if tokio::signal::ctrl_c().await.is_err() {
+            std::future::pending::<()>().await;
+        }
+    }
+}
