@@ -69,8 +69,8 @@ export function levelOf(text: string, stream: Stream): Level {
 }
 
 // Colours and cursor moves that a program meant for a terminal, and other characters that have no picture.
-// eslint-disable-next-line no-control-regex
 const TERMINAL =
+  // eslint-disable-next-line no-control-regex
   /\u001b(?:\[[0-?]*[ -/]*[@-~]|\][^\u0007\u001b]*(?:\u0007|\u001b\\)?|[@-Z\\-_])|[\u0000-\u0008\u000b-\u001f\u007f]/g;
 
 /** A line without what only a terminal understands. */

@@ -18,6 +18,12 @@ export function same(a: Json | undefined, b: Json | undefined): boolean {
   return false;
 }
 
+/** The object with another value under a key; undefined takes the key out, and its place is kept where it has one. */
+export function withKey(object: JsonObject, key: string, value: Json | undefined): JsonObject {
+  if (value !== undefined) return { ...object, [key]: value };
+  return Object.fromEntries(Object.entries(object).filter(([name]) => name !== key));
+}
+
 /** A step into a value: a key of an object or an index of an array. */
 export type Path = readonly (string | number)[];
 
@@ -32,11 +38,8 @@ export function put(root: Json | undefined, path: Path, value: Json | undefined)
     else list[step] = next;
     return list;
   }
-  const object: JsonObject = isObject(root) ? { ...root } : {};
-  const next = put(object[step], rest, value);
-  if (next === undefined) delete object[step];
-  else object[step] = next;
-  return object;
+  const object: JsonObject = isObject(root) ? root : {};
+  return withKey(object, step, put(object[step], rest, value));
 }
 
 /** A JSON text read, or why it cannot be and where. */
