@@ -95,6 +95,15 @@ impl KeyringStore {
         }
     }
 
+    /// Forgets which names it holds: for a keyring that never took any.
+    pub(super) fn forget_names(&self) -> Result<(), SecretError> {
+        let index = Index {
+            names: BTreeSet::new(),
+            ..self.load()?
+        };
+        self.save(&index)
+    }
+
     fn load(&self) -> Result<Index, SecretError> {
         let Some(text) = private::read(&self.path)? else {
             return Ok(Index {

@@ -1,11 +1,14 @@
 //! Where secrets are kept: the desktop's keyring, or a private file in the home.
 
 mod file;
+mod first_use;
 mod keyring;
 mod private;
 
 pub use file::FileStore;
 pub use keyring::KeyringStore;
+
+use first_use::FirstUse;
 
 use std::{collections::BTreeMap, fmt, path::Path};
 use zeroize::Zeroize;
@@ -117,31 +120,40 @@ pub trait SecretStore: Send + Sync {
     fn kept(&self) -> String;
 }
 
-/// Chooses the store for a home: the desktop's keyring where one answers, otherwise `secrets.json` in the home, encrypted when
-/// `FLOTILLA_SECRETS_KEY` is set. `FLOTILLA_SECRETS=file` chooses the file at once. May block for two seconds.
+/// Chooses the store for a home: the desktop's keyring where one answers and takes secrets, otherwise `secrets.json` in the home,
+/// encrypted when `FLOTILLA_SECRETS_KEY` is set. `FLOTILLA_SECRETS=file` chooses the file at once. A home stays with the store that
+/// holds its secrets. May block for two seconds.
 #[must_use]
 pub fn open(home: &Path, env: &BTreeMap<String, String>) -> Box<dyn SecretStore> {
     let key = env
         .get("FLOTILLA_SECRETS_KEY")
         .filter(|key| !key.is_empty())
         .map(|key| Secret::new(key.clone()));
-    let file =
-        |why: &str| -> Box<dyn SecretStore> { Box::new(FileStore::new(home, key.clone(), why)) };
-    if env
+    let by_choice = env
         .get("FLOTILLA_SECRETS")
-        .is_some_and(|choice| choice == "file")
-    {
-        return file("FLOTILLA_SECRETS=file");
-    }
+        .is_some_and(|choice| choice == "file");
     // A key from outside is the operator's word on where secrets belong.
-    if key.is_some() {
-        return file("FLOTILLA_SECRETS_KEY is set");
+    let why = if by_choice {
+        Some("FLOTILLA_SECRETS=file")
+    } else if key.is_some() {
+        Some("FLOTILLA_SECRETS_KEY is set")
+    } else if home.join("secrets.json").exists() {
+        Some("this home began with the file")
+    } else {
+        None
+    };
+    if let Some(why) = why {
+        return Box::new(FileStore::new(home, key, why));
     }
     match KeyringStore::open(home) {
-        Ok(store) => Box::new(store),
+        Ok(keyring) if keyring.names().is_ok_and(|names| !names.is_empty()) => Box::new(keyring),
+        Ok(keyring) => Box::new(FirstUse::new(
+            keyring,
+            FileStore::new(home, None, "the desktop keyring takes no secrets"),
+        )),
         Err(error) => {
             tracing::info!(%error, "no desktop keyring; secrets are kept in a file");
-            file("no desktop keyring answers")
+            Box::new(FileStore::new(home, None, "no desktop keyring answers"))
         }
     }
 }

@@ -224,6 +224,64 @@ fn a_keyring_with_two_homes() {
     assert!(open(&one).kept().starts_with("Secrets are kept in"));
 }
 
+/// Reads, and takes nothing.
+struct Refuses;
+
+impl keyring::Backend for Refuses {
+    fn get(&self, _: &str) -> Result<Option<String>, String> {
+        Ok(None)
+    }
+    fn set(&self, _: &str, _: &str) -> Result<(), String> {
+        Err("no collection".into())
+    }
+    fn remove(&self, _: &str) -> Result<(), String> {
+        Ok(())
+    }
+}
+
+#[test]
+fn a_keyring_that_takes_nothing_leaves_its_place_to_the_file() {
+    let first_use = |home: &tempfile::TempDir, backend: Arc<dyn keyring::Backend>| {
+        let keyring = KeyringStore::with_backend(
+            home.path(),
+            backend,
+            Duration::from_secs(60),
+            Duration::from_secs(60),
+        )
+        .unwrap();
+        FirstUse::new(
+            keyring,
+            FileStore::new(home.path(), None, "the desktop keyring takes no secrets"),
+        )
+    };
+    let home = tempfile::tempdir().unwrap();
+    let store = first_use(&home, Arc::new(Refuses));
+    assert!(
+        store.kept().contains("if it takes none"),
+        "{}",
+        store.kept()
+    );
+    keeps_secrets(&store);
+    assert!(
+        store.kept().contains("not encrypted") && store.kept().contains("takes no secrets"),
+        "{}",
+        store.kept()
+    );
+    assert!(
+        open(home.path(), &BTreeMap::new())
+            .kept()
+            .contains("began with the file"),
+        "also after a restart"
+    );
+
+    let home = tempfile::tempdir().unwrap();
+    let store = first_use(&home, Arc::new(Memory::default()));
+    keeps_secrets(&store);
+    assert!(
+        !store.kept().contains("if it takes none") && !home.path().join("secrets.json").exists()
+    );
+}
+
 #[test]
 fn a_keyring_that_hangs_costs_patience_only() {
     let home = tempfile::tempdir().unwrap();
@@ -282,4 +340,24 @@ fn secrets_are_not_printed() {
         format!("{:?}", Some(Secret::new("hunter2"))),
         "Some(Secret(…))"
     );
+}
+
+/// On a machine without a keyring this is the file, on a desktop its keyring; nothing is written either way.
+#[test]
+fn opening_ends_whatever_the_machine_has() {
+    let home = tempfile::tempdir().unwrap();
+    let store = open(home.path(), &BTreeMap::new());
+    assert_eq!(store.names().unwrap(), [""; 0]);
+    assert_eq!(store.get("none").unwrap(), None);
+    assert!(store.kept().starts_with("Secrets are "), "{}", store.kept());
+}
+
+/// Writes to the keyring of whoever runs it, and takes it out again.
+#[test]
+#[ignore = "needs a desktop's keyring, unlocked: cargo test -p flotilla-config -- --ignored keyring"]
+fn the_keyring_of_this_desktop() {
+    let home = tempfile::tempdir().unwrap();
+    let store = KeyringStore::open(home.path()).unwrap();
+    keeps_secrets(&store);
+    store.remove("b/TOKEN").unwrap();
 }
