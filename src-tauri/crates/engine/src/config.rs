@@ -26,13 +26,13 @@ const LOOK: Duration = Duration::from_secs(30);
 /// A configuration is not read beyond this.
 const LARGEST: u64 = 4 << 20;
 
-const STARTER: &str = "# Flotilla's fleet. Each server is a table:\n\
+const STARTER: &str = "# Flotilla's fleet. Saving this file applies it: only what changed is started, stopped or restarted.\n\
     #\n\
     # [servers.everything]\n\
     # command = \"npx\"\n\
     # args = [\"-y\", \"@modelcontextprotocol/server-everything\"]\n\
-    #\n\
-    # Saving this file applies it: only what changed is started, stopped or restarted.\n";
+    \n\
+    profile = \"production\"\n";
 
 /// The text in force and what it declares.
 struct InForce {

@@ -450,7 +450,7 @@ impl Core {
                 sentence,
                 Some(WireError::new(
                     ErrorCode::NotReached,
-                    format!("reach the end asked for: {}", failed.view.health.sentence),
+                    "reach the end asked for",
                 )),
             )
         } else if late {

@@ -483,15 +483,7 @@ impl Runner {
         let ran_ms = now.wall.saturating_sub(started);
         let words = exit.words();
         let peak = self.cell.peak_rss.load(Ordering::Relaxed);
-        let verb = if exit.signal.is_some() {
-            "killed by"
-        } else {
-            "exited with"
-        };
-        let reason = format!(
-            "{verb} {words} after {}",
-            span(Duration::from_millis(ran_ms))
-        );
+        let reason = format!("{words} after {}", span(Duration::from_millis(ran_ms)));
         self.last_exit = Some(LastExit {
             at: now.wall,
             code: exit.code,

@@ -48,12 +48,12 @@ pub(crate) struct Exit {
 }
 
 impl Exit {
-    /// "code 1" or "SIGKILL".
+    /// "exited with code 1" or "killed by SIGKILL".
     pub(crate) fn words(&self) -> String {
         match (self.code, self.signal) {
-            (Some(code), _) => format!("code {code}"),
-            (None, Some(signal)) => flotilla_os::signal_name(signal),
-            (None, None) => "an unknown status".into(),
+            (Some(code), _) => format!("exited with code {code}"),
+            (None, Some(signal)) => format!("killed by {}", flotilla_os::signal_name(signal)),
+            (None, None) => "ended with an unknown status".into(),
         }
     }
 }
@@ -455,7 +455,7 @@ impl Unit {
         excused: Option<String>,
         out: &mut Vec<Effect>,
     ) {
-        let words = format!("exited with {} after {}", exit.words(), span(self.ran));
+        let words = format!("{} after {}", exit.words(), span(self.ran));
         if let Some(why) = excused {
             self.enter(now, State::Spawning, &why);
             self.code = Some(HealthCode::FirstAnswer);
