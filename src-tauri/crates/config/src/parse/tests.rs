@@ -493,3 +493,20 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn the_example_of_the_docs_is_valid_and_every_key_is_documented() {
+    let docs = include_str!("../../../../../docs/configuration.md");
+    let example = docs
+        .split("```toml\n")
+        .nth(1)
+        .and_then(|rest| rest.split("```").next())
+        .unwrap();
+    check(example, &[]);
+    for key in [keys::SERVER, keys::RESTART, keys::HEALTH, keys::LIMITS].concat() {
+        assert!(
+            docs.contains(&format!("`{key}`")),
+            "{key} is not in docs/configuration.md"
+        );
+    }
+}
