@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { broken, cluster, gaps, nearest, sentence, tableRows, thin, worst, type Line, type Mark } from './model';
+import { crowd, type Point } from './lane';
 import { format, scaleOf } from './units';
 
 const line = (key: string, values: (number | null)[], color = 1): Line => ({ key, label: key, color, values });
@@ -54,6 +55,21 @@ describe('model', () => {
     const few = cluster(marks(30), 0, 60_000);
     expect(few.reduce((n, mark) => n + mark.count, 0)).toBe(30);
     expect(few.length).toBeLessThanOrEqual(12);
+  });
+
+  it('lets no two numbers of a lane lie on each other, and a failure among them stays one', () => {
+    const point = (at: number, number: number, calm = false): Point => ({
+      key: String(number),
+      at,
+      number,
+      title: `Exit ${number}`,
+      calm,
+    });
+    const shown = crowd([point(50, 3), point(10, 1, true), point(12, 2), point(54, 4, true)], 6);
+    expect(shown.map(({ at, number, calm, title }) => [at, number, calm, title])).toEqual([
+      [12, 2, false, 'Exit 2, and 1 just before it'],
+      [54, 4, false, 'Exit 4, and 1 just before it'],
+    ]);
   });
 
   it('finds the nearest time', () => {

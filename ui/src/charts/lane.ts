@@ -16,3 +16,21 @@ export interface Point {
   /** Nothing went wrong: drawn in grey. */
   calm: boolean;
 }
+
+/** Points that would lie on each other as one: it bears the last one's number and says how many it stands for. */
+export function crowd(points: readonly Point[], width: number): Point[] {
+  const out: (Point & { count: number })[] = [];
+  for (const point of [...points].sort((a, b) => a.at - b.at)) {
+    const last = out[out.length - 1];
+    if (last && point.at - last.at < width) {
+      const count = last.count + 1;
+      out[out.length - 1] = {
+        ...point,
+        calm: point.calm && last.calm,
+        count,
+        title: `${point.title}, and ${count - 1} just before it`,
+      };
+    } else out.push({ ...point, count: 1 });
+  }
+  return out;
+}

@@ -27,9 +27,9 @@ export function say(event: Event): Said {
     case 'server:removed':
       return text('taken out of the configuration');
     case 'server:starting':
-      return text('is being started', 'starting');
+      return text('is being started');
     case 'server:started':
-      return text(event.pid === null ? 'is monitored' : `started, pid ${event.pid}`, 'starting');
+      return text(event.pid === null ? 'is monitored' : `started, pid ${event.pid}`);
     case 'server:stopped':
       return text(`stopped: ${event.reason}`, 'stopped');
     case 'server:restarting':
