@@ -92,7 +92,10 @@ export function nameFor(words: readonly string[]): string {
   const last = named.split('/').at(-1) ?? named;
   const plain = last.replace(/(?<!^)@.*$/, '').replace(/\.(js|mjs|cjs|ts|py|sh)$/, '');
   const short = plain.replace(/^(mcp-)?(server-)?/, '').replace(/(-mcp)?(-server)?$/, '');
-  return cleaned(short || plain);
+  // "@vendor/mcp" says who, not what.
+  const scope = /^@([^/]+)\//.exec(named)?.[1];
+  const bare = !short || short === 'mcp' || short === 'server';
+  return cleaned(bare ? (scope ?? plain) : short);
 }
 
 function cleaned(text: string): string {
