@@ -24,7 +24,8 @@ impl Session {
     /// Greets the server, and says what it said about itself.
     ///
     /// Without a hint a modern `server/discover` comes first, then a legacy `initialize`, on an error or after a silence.
-    /// With the hint [`Era::Legacy`] only `initialize` is sent; with [`Era::Modern`] silence is waited out. Keep the era
+    /// With the hint [`Era::Legacy`] only `initialize` is sent (unless the server refuses it as a modern one does); with
+    /// [`Era::Modern`] silence is waited out. Keep the era
     /// that came out, and pass it as the hint from then on.
     ///
     /// # Errors
@@ -42,7 +43,20 @@ impl Session {
 
     async fn greet_unbounded(&self, hint: Option<Era>) -> Result<Peer, Error> {
         let greeted = if hint == Some(Era::Legacy) {
-            self.initialize(LEGACY_VERSIONS[0]).await
+            match self.initialize(LEGACY_VERSIONS[0]).await {
+                // It was replaced by a modern one since it was last greeted.
+                Err(Error::Rpc {
+                    code: UNSUPPORTED_VERSION,
+                    data,
+                    ..
+                }) if supported(data.as_deref())
+                    .iter()
+                    .any(|version| version == MODERN_VERSION) =>
+                {
+                    self.discover(false).await
+                }
+                greeted => greeted,
+            }
         } else {
             self.discover(hint.is_none()).await
         };

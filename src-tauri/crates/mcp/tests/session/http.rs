@@ -409,6 +409,22 @@ async fn an_answer_is_picked_up_where_the_server_hung_up() {
     .await
     .unwrap();
     assert_eq!(calling.await.unwrap().unwrap(), r#""done""#);
+
+    // But not for ever, if nothing comes of it.
+    let calling = call(&session, RequestOptions::default());
+    let (_, reply) = server.hear("POST tools/call s1").await;
+    let nothing = || {
+        (
+            [("content-type", "text/event-stream")],
+            "id: 9\nretry: 1\ndata:\n\n",
+        )
+            .into_response()
+    };
+    reply.send(nothing()).unwrap();
+    for _ in 0..6 {
+        server.answer("GET - s1", |_| nothing()).await;
+    }
+    assert!(matches!(calling.await.unwrap(), Err(Error::Interrupted(_))));
 }
 
 #[tokio::test]
@@ -437,9 +453,13 @@ async fn giving_up_is_told_in_the_way_of_the_era() {
     hand.send(": first\n\n".to_owned()).await.unwrap();
     cancel.cancel();
     assert!(matches!(calling.await.unwrap(), Err(Error::Cancelled)));
-    // The response stream is closed, and nothing else is sent.
+    // The response stream is closed, and nothing is sent for it: the next request is the next thing heard.
     hand.closed().await;
-    assert!(server.requests.try_recv().is_err());
+    let calling = call(&session, RequestOptions::default());
+    server
+        .answer("POST tools/call", |id| result(id, json!(1)))
+        .await;
+    calling.await.unwrap().unwrap();
 }
 
 #[tokio::test]
@@ -461,10 +481,34 @@ async fn a_legacy_server_is_listened_to_between_requests() {
         notifications.next().await.unwrap().unwrap().method,
         "notifications/tools/list_changed"
     );
-    drop(session);
-    hand.closed().await;
+    // A new session is listened to in place of the old one.
+    let calling = call(&session, RequestOptions::default());
     server
-        .answer("DELETE - s1", |_| StatusCode::OK.into_response())
+        .answer("POST tools/call s1", |_| {
+            StatusCode::NOT_FOUND.into_response()
+        })
+        .await;
+    server.accept_legacy("s2").await;
+    hand.closed().await;
+    let mut hand = None;
+    for _ in 0..2 {
+        let (heard, reply) = server.requests.recv().await.unwrap();
+        let response = match heard.line().as_str() {
+            "GET - s2" => {
+                let (new, stream) = events();
+                hand = Some(new);
+                stream
+            }
+            "POST tools/call s2" => result(&heard.body["id"], json!(1)),
+            other => panic!("unexpected {other}"),
+        };
+        reply.send(response).unwrap();
+    }
+    calling.await.unwrap().unwrap();
+    drop(session);
+    hand.unwrap().closed().await;
+    server
+        .answer("DELETE - s2", |_| StatusCode::OK.into_response())
         .await;
     assert!(notifications.next().await.is_none());
 }

@@ -240,6 +240,18 @@ async fn silence_on_discover_is_waited_for_no_longer_than_told() {
     });
     assert_eq!(outcome.await, "Legacy 2025-11-25 l");
 
+    // One that is known to be modern is asked nothing else.
+    let outcome = greeting(Some(Era::Modern), async |mut child: Child| {
+        child.hear_method("server/discover").await;
+        assert!(
+            tokio::time::timeout(59 * SECOND, child.hear())
+                .await
+                .is_err()
+        );
+        child
+    });
+    assert_eq!(outcome.await, "no answer within 60000 ms");
+
     // One that never says anything, and one that refuses both.
     let outcome = greeting(None, async |child: Child| child);
     assert_eq!(outcome.await, "no answer within 60000 ms");
@@ -295,6 +307,17 @@ async fn versions_without_a_common_one_are_named() {
             .await
             .starts_with("the server speaks version \"1.0\"")
     );
+    // One that was legacy when it was last greeted.
+    let outcome = greeting(Some(Era::Legacy), async |mut child: Child| {
+        let initialize = child.hear_method("initialize").await;
+        child
+            .refuse(&initialize, -32022, json!({"supported": ["2026-07-28"]}))
+            .await;
+        let discover = child.hear_method("server/discover").await;
+        child.answer(&discover, modern_answer()).await;
+        child
+    });
+    assert_eq!(outcome.await, "Modern 2026-07-28 m");
     // One that says which it would take is asked again.
     let outcome = greeting(Some(Era::Legacy), async |mut child: Child| {
         let initialize = child.hear().await.unwrap();
