@@ -70,8 +70,12 @@ function checkWord(check: Check): FileValue {
 
 const DURATION: Edit = { as: 'word', hint: 'such as "500ms", "10s" or "2m"' };
 
+/** The default distance of two checks, by what the fleet is for. */
+const INTERVALS: Record<string, string> = { production: '30s', development: '10s', test: '1s' };
+
 /** Every key of a server, in the groups that the page shows. */
-export function groupsOf(spec: ServerSpec): Group[] {
+export function groupsOf(spec: ServerSpec, profile = 'production'): Group[] {
+  const interval = INTERVALS[profile] ?? '30s';
   const { transport, restart, health, limits } = spec;
   const row = (
     key: string,
@@ -227,9 +231,9 @@ export function groupsOf(spec: ServerSpec): Group[] {
       row(
         'health.interval',
         'Every',
-        'While healthy; default 30s in production',
+        `While healthy; default ${interval}`,
         durationWord(health.interval_ms),
-        '30s',
+        interval,
         DURATION,
       ),
       row('health.timeout', 'Answer within', 'Default 5s', durationWord(health.timeout_ms), '5s', DURATION),

@@ -63,8 +63,6 @@ export class Feed {
   }
 
   #join(events: readonly Event[]): void {
-    // Only looked into here, never kept.
-    // eslint-disable-next-line svelte/prefer-svelte-reactivity
     const known = new Set(this.list.map((event) => event.seq));
     const added = events.filter((event) => !known.has(event.seq));
     if (added.length === 0) return;

@@ -16,7 +16,6 @@ export class LiveLog {
   #buffer = new LogBuffer();
   #waiting: LogEntry[] = [];
   #timer: ReturnType<typeof setTimeout> | undefined;
-  // eslint-disable-next-line svelte/prefer-svelte-reactivity -- nothing draws from it
   #listeners = new Set<(entries: readonly Entry[]) => void>();
   #recent: { at: number; lines: number }[] = [];
 

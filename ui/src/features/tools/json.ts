@@ -202,53 +202,6 @@ export function tokens(text: string): Token[] {
   return out;
 }
 
-/** A line of a comparison of two texts. */
-export interface DiffLine {
-  kind: 'same' | 'removed' | 'added';
-  text: string;
-}
-
-const DIFF_LIMIT = 1500;
-
-/** Compares two texts line by line (longest common subsequence); very long ones are compared as wholes. */
-export function diffLines(before: string, after: string): DiffLine[] {
-  const a = before.split('\n');
-  const b = after.split('\n');
-  if (a.length > DIFF_LIMIT || b.length > DIFF_LIMIT) {
-    if (before === after) return a.map((text) => ({ kind: 'same', text }));
-    return [
-      ...a.map((text): DiffLine => ({ kind: 'removed', text })),
-      ...b.map((text): DiffLine => ({ kind: 'added', text })),
-    ];
-  }
-  const width = b.length + 1;
-  const table = new Uint16Array((a.length + 1) * width);
-  const cell = (i: number, j: number): number => table[i * width + j] ?? 0;
-  for (let i = a.length - 1; i >= 0; i--) {
-    for (let j = b.length - 1; j >= 0; j--) {
-      table[i * width + j] = a[i] === b[j] ? cell(i + 1, j + 1) + 1 : Math.max(cell(i + 1, j), cell(i, j + 1));
-    }
-  }
-  const out: DiffLine[] = [];
-  let i = 0;
-  let j = 0;
-  while (i < a.length || j < b.length) {
-    const [left, right] = [a[i], b[j]];
-    if (left !== undefined && right !== undefined && left === right) {
-      out.push({ kind: 'same', text: left });
-      i += 1;
-      j += 1;
-    } else if (left !== undefined && (right === undefined || cell(i + 1, j) >= cell(i, j + 1))) {
-      out.push({ kind: 'removed', text: left });
-      i += 1;
-    } else if (right !== undefined) {
-      out.push({ kind: 'added', text: right });
-      j += 1;
-    }
-  }
-  return out;
-}
-
 /** JSON with its keys sorted, so that two answers that say the same compare as the same. */
 export function sorted(value: Json): Json {
   if (Array.isArray(value)) return value.map(sorted);

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { diffLines, parse, put, same, tokens, type Json } from './json';
+import { parse, put, same, tokens, type Json } from './json';
 import { complaints, emptyOf, fieldOf, pick, startOf, typeWords, type Field } from './schema';
 
 const kindAt = (field: Field, name: string): Field | undefined =>
@@ -255,24 +255,5 @@ describe('json', () => {
     if (parsed.ok) return;
     expect(parsed.line).toBe(line);
     expect(parsed.message).toContain(message);
-  });
-
-  it('compares line by line, and a comparison put together again is both texts', () => {
-    const before = 'a\nb\nc\nd';
-    const after = 'a\nx\nc\nd\ne';
-    const diff = diffLines(before, after);
-    expect(
-      diff
-        .filter((l) => l.kind !== 'added')
-        .map((l) => l.text)
-        .join('\n'),
-    ).toBe(before);
-    expect(
-      diff
-        .filter((l) => l.kind !== 'removed')
-        .map((l) => l.text)
-        .join('\n'),
-    ).toBe(after);
-    expect(diff.filter((l) => l.kind === 'same')).toHaveLength(3);
   });
 });
