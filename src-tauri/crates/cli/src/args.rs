@@ -102,9 +102,9 @@ pub(crate) struct Serve {
     /// Serve the panel's files from this folder instead of the built-in ones
     #[arg(long, value_name = "DIR")]
     pub(crate) ui: Option<PathBuf>,
-    /// Seconds between two readings of CPU and memory; 0 switches them off
-    #[arg(long, value_name = "SECONDS", default_value_t = 2.0)]
-    pub(crate) sample_interval: f64,
+    /// Seconds between two readings of CPU and memory; 0 switches them off [default: as fleet.toml says, or 2]
+    #[arg(long, value_name = "SECONDS")]
+    pub(crate) sample_interval: Option<f64>,
 }
 
 #[derive(Debug, Default, clap::Args)]

@@ -11,9 +11,9 @@ pub(crate) async fn serve(home: &Path, args: &Serve, production: bool) -> Result
     let program = std::env::current_exe()
         .map_err(|e| Failure::other(format!("failed to find this program: {e}")))?;
     let sample_interval = match args.sample_interval {
-        0.0 => None,
-        seconds @ 0.1..=3600.0 => Some(Duration::from_secs_f64(seconds)),
-        other => {
+        None => None,
+        Some(seconds @ (0.0 | 0.1..=3600.0)) => Some(Duration::from_secs_f64(seconds)),
+        Some(other) => {
             return Err(Failure::usage(format!(
                 "failed to use a sample interval of {other} s: 0, or 0.1 to 3600"
             )));
@@ -65,15 +65,7 @@ pub(crate) async fn serve(home: &Path, args: &Serve, production: bool) -> Result
 }
 
 fn refused(error: StartError) -> Failure {
-    match &error {
-        StartError::Owned {
-            boot: Some(boot), ..
-        } => Failure::other(format!(
-            "failed to start an engine: {error}; it serves {}",
-            boot.url
-        )),
-        _ => Failure::other(format!("failed to start an engine: {error}")),
-    }
+    Failure::other(format!("failed to start an engine: {error}"))
 }
 
 /// Requests from outside to end: SIGINT and SIGTERM, or Ctrl+C.
