@@ -82,6 +82,7 @@ table! {
         /// Working directory (default: the operator's home directory).
         cwd: Option<String>,
         /// With a command: it speaks HTTP on this port; instance n on port + 100·(n−1).
+        #[schemars(range(min = 1, max = 65535))]
         port: Option<u16>,
         /// With a port: path of its MCP endpoint (default "/mcp").
         path: Option<String>,
@@ -98,6 +99,7 @@ table! {
         /// `true`, or why it is disabled. A disabled server is neither started nor probed.
         disabled: Option<Disabled>,
         /// How many instances are wanted, 0 to 64 (default 1).
+        #[schemars(range(min = 0, max = 64))]
         replicas: Option<u32>,
         /// Whether it is started with the engine (default true).
         autostart: Option<bool>,
@@ -132,8 +134,10 @@ table! {
         /// When it is started again (default `on_failure`).
         policy: Option<RestartWhen>,
         /// Waits before the 1st, 2nd, … automatic restart, 1 to 16 of them, each up to "1h"; the last repeats (default ["1s", "2s", "4s"]).
+        #[schemars(length(min = 1, max = 16))]
         delays: Option<Vec<Duration>>,
         /// Random share by which a wait may shrink or grow, 0 to 1 (default 0).
+        #[schemars(range(min = 0, max = 1))]
         jitter: Option<f64>,
         /// Automatic restarts before it counts as failed: a number, or "unlimited" (default 3).
         max_restarts: Option<MaxRestarts>,
@@ -160,8 +164,10 @@ table! {
         /// How long the first success may take after a start, "100ms" to "1h" (default "60s": npx and uvx may download).
         start_timeout: Option<Duration>,
         /// Failures in a row that make it unhealthy, 1 to 100 (default 3).
+        #[schemars(range(min = 1, max = 100))]
         unhealthy_after: Option<u32>,
         /// Successes in a row that make it healthy again, 1 to 100 (default 2).
+        #[schemars(range(min = 1, max = 100))]
         healthy_after: Option<u32>,
     }
 }
@@ -184,6 +190,7 @@ table! {
         /// Resident memory of the whole process tree, from "1MiB".
         rss: Option<Size>,
         /// Processes below the first one.
+        #[schemars(range(min = 0, max = 100000))]
         children: Option<u32>,
     }
 }

@@ -427,3 +427,93 @@ fn a_scan_finds_what_is_there_and_says_what_cannot_be_read() {
         .into()
     );
 }
+
+mod properties {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn json_value() -> impl Strategy<Value = serde_json::Value> {
+        let leaf = prop_oneof![
+            Just(serde_json::Value::Null),
+            any::<bool>().prop_map(Into::into),
+            any::<i32>().prop_map(Into::into),
+            "[a-z$\\{\\}:/@?=&.é -]{0,24}".prop_map(Into::into),
+            Just("https://a:b@c.example/mcp?token=x&y".into()),
+        ];
+        leaf.prop_recursive(3, 24, 4, |inner| {
+            let keys = prop::sample::select(
+                &[
+                    "command",
+                    "args",
+                    "env",
+                    "url",
+                    "type",
+                    "headers",
+                    "cwd",
+                    "serverUrl",
+                    "disabled",
+                    "API_KEY",
+                    "--x",
+                ][..],
+            );
+            prop_oneof![
+                prop::collection::vec(inner.clone(), 0..4).prop_map(serde_json::Value::Array),
+                prop::collection::vec((keys, inner), 0..5).prop_map(|pairs| {
+                    serde_json::Value::Object(
+                        pairs
+                            .into_iter()
+                            .map(|(key, value)| (key.to_owned(), value))
+                            .collect(),
+                    )
+                }),
+            ]
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn whatever_is_in_a_file_a_plan_is_made_and_can_be_applied(
+            servers in prop::collection::vec(("\\PC{0,12}", json_value()), 0..5),
+            path in prop::sample::select(&["", "/p/.mcp.json", "/h/.gemini/settings.json", "/p/.vscode/mcp.json"][..]),
+        ) {
+            let servers: serde_json::Map<String, serde_json::Value> = servers.into_iter().collect();
+            let text = serde_json::json!({ "mcpServers": servers }).to_string();
+            let path = (!path.is_empty()).then(|| Path::new(path));
+            if let Ok(plan) = preview(&text, path, &Fleet::default(), &set_variables) {
+                added(&plan);
+            }
+        }
+
+        #[test]
+        fn arbitrary_text_never_panics(text in "\\PC{0,200}") {
+            let _ = preview(&text, None, &Fleet::default(), &|_| None);
+        }
+
+        #[test]
+        fn a_secret_never_reaches_the_file_or_the_screen(
+            secret in "x[a-zA-Z0-9]{10,20}9z",
+            place in prop::sample::select(&[
+                r#""command":"c","env":{"MY_TOKEN":"@"}"#,
+                r#""command":"c","env":{"URL":"postgres://u:@@h/d"}"#,
+                r#""command":"c","env":{"A_KEY":"${A_KEY:-@}"}"#,
+                r#""command":"c","args":["--api-key","@"]"#,
+                r#""command":"c","args":["--password=@"]"#,
+                r#""command":"c","args":["-e","GH_TOKEN=@"]"#,
+                r#""command":"c","args":["--header","Authorization: Bearer @"]"#,
+                r#""command":"c","args":["https://u:@@h.example/"]"#,
+                r#""url":"https://h.example/mcp?a=1&key=@""#,
+                r#""url":"https://u:@@h.example/mcp""#,
+                r#""url":"https://h.example/mcp","headers":{"X-Api-Key":"@"}"#,
+            ][..]),
+        ) {
+            let entry = place.replace("@@", &format!("{secret}@")).replace("\"@\"", &format!("\"{secret}\"")).replace("=@", &format!("={secret}"))
+                .replace(" @", &format!(" {secret}")).replace("-@", &format!("-{secret}"));
+            prop_assert!(entry.contains(&secret));
+            let plan = planned("", &format!("{{\"mcpServers\":{{\"s\":{{{entry}}}}}}}"));
+            prop_assert_eq!(plan.shown().servers[0].refused.clone(), None);
+            for told in [added(&plan), format!("{plan:?}"), serde_json::to_string(&plan.shown()).unwrap()] {
+                prop_assert!(!told.contains(&secret), "{}", told);
+            }
+        }
+    }
+}
