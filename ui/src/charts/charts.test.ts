@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { broken, cluster, gaps, nearest, sentence, tableRows, thin, worst, type Line, type Mark } from './model';
+import { broken, cluster, gaps, nearest, sentence, tableRows, worst, type Line, type Mark } from './model';
 import { crowd, type Point } from './lane';
 import { format, scaleOf } from './units';
 
@@ -33,19 +33,6 @@ describe('model', () => {
     expect(shown.map((l) => l.key)).toEqual(['s11', 's10', 's9', 's8', 's7', 'others']);
     expect(shown[5]?.values).toEqual([3, (0 + 1 + 2 + 4 + 5 + 6) / 6]);
     expect(worst(lines.slice(0, 8))).toHaveLength(8);
-  });
-
-  it('thins without losing the highest, the lowest or a hole', () => {
-    const many = Array.from({ length: 5_000 }, (_, i) => i);
-    const values = many.map((i) =>
-      i === 3_333 ? null : Math.sin(i / 40) + (i === 1_234 ? 50 : 0) - (i === 4_001 ? 50 : 0),
-    );
-    const thinned = thin(many, values, 600);
-    expect(thinned.times.length).toBeLessThan(1_000);
-    expect(thinned.times).toEqual([...thinned.times].sort((a, b) => a - b));
-    expect(thinned.values).toContain(values[1_234]);
-    expect(thinned.values).toContain(values[4_001]);
-    expect(thinned.values).toContain(null);
   });
 
   it('clusters marks of a kind only when there are more than a dozen', () => {

@@ -107,33 +107,28 @@ export function gaps(
 ): [number, number][] {
   const found: [number, number][] = [];
   let start: number | null = null;
-  let last = from;
-  let seen = false;
+  // Before the first sample nothing was being measured yet: that is no gap.
+  let last: number | null = null;
   for (let i = 0; i < times.length; i++) {
     const at = times[i] ?? 0;
-    if (at < from || at > to) continue;
-    const present = lines.some((line) => (line.values[i] ?? null) !== null);
-    if (!present) {
-      start ??= seen ? last : Math.max(from, at - interval);
+    if (at > to) break;
+    if (!hasValue(lines, i)) {
+      start ??= last;
       continue;
     }
     if (start !== null) found.push([start, at]);
-    else if (seen && at - last > interval * 1.8) found.push([last, at]);
+    else if (last !== null && at - last > interval * 1.8) found.push([last, at]);
     start = null;
     last = at;
-    seen = true;
   }
-  const end = start ?? last;
-  if (seen && to - end > interval * 2.5) found.push([end, to]);
-  // What lies before the first sample is not a gap: nothing was being measured yet.
-  return found.filter(([a, b]) => seen && b > a && a >= firstTime(times, lines));
+  if (last !== null && to - (start ?? last) > interval * 2.5) found.push([start ?? last, to]);
+  else if (start !== null) found.push([start, to]);
+  return found.filter(([, end]) => end > from).map(([begin, end]) => [Math.max(from, begin), end]);
 }
 
-function firstTime(times: readonly number[], lines: readonly Line[]): number {
-  for (let i = 0; i < times.length; i++) {
-    if (lines.some((line) => (line.values[i] ?? null) !== null)) return times[i] ?? 0;
-  }
-  return Infinity;
+function hasValue(lines: readonly Line[], index: number): boolean {
+  for (const line of lines) if ((line.values[index] ?? null) !== null) return true;
+  return false;
 }
 
 /** Marks that lie in view; beyond a dozen, those that stand together become one with their count. */
@@ -148,38 +143,6 @@ export function cluster(marks: readonly Mark[], from: number, to: number): (Mark
     else out.push({ ...mark, count: 1 });
   }
   return out;
-}
-
-/** Thins times and lines to about `points` by keeping, per stretch, the lowest and the highest of each line. */
-export function thin(
-  times: readonly number[],
-  values: readonly (number | null)[],
-  points: number,
-): { times: number[]; values: (number | null)[] } {
-  if (times.length <= points) return { times: [...times], values: [...values] };
-  const stretch = Math.ceil((times.length * 2) / points);
-  const outTimes: number[] = [];
-  const outValues: (number | null)[] = [];
-  for (let start = 0; start < times.length; start += stretch) {
-    const end = Math.min(start + stretch, times.length);
-    let low = -1;
-    let high = -1;
-    let hole = -1;
-    for (let i = start; i < end; i++) {
-      const value = values[i] ?? null;
-      if (value === null) {
-        hole = i;
-        continue;
-      }
-      if (low < 0 || value < (values[low] ?? 0)) low = i;
-      if (high < 0 || value > (values[high] ?? 0)) high = i;
-    }
-    for (const i of [...new Set([low, high, hole])].filter((i) => i >= 0).sort((a, b) => a - b)) {
-      outTimes.push(times[i] ?? 0);
-      outValues.push(values[i] ?? null);
-    }
-  }
-  return { times: outTimes, values: outValues };
 }
 
 /** The index of the time nearest to `at`, or -1 when there is none. */

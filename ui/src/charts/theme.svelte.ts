@@ -36,22 +36,26 @@ function read(): Palette {
 
 /** The palette in force; changes with the theme and with the wish for more contrast. */
 class Theme {
-  palette = $state.raw<Palette>();
+  /** Grows with each change; read it to follow. */
+  version = $state(0);
+  #palette: Palette | undefined;
 
   constructor() {
     if (typeof window === 'undefined') return;
-    const update = () => (this.palette = read());
+    const update = () => {
+      this.#palette = undefined;
+      this.version += 1;
+    };
     new MutationObserver(update).observe(document.documentElement, {
       attributes: true,
-      attributeFilter: ['data-theme', 'class'],
+      attributeFilter: ['data-theme'],
     });
     matchMedia('(prefers-contrast: more)').addEventListener('change', update);
-    matchMedia('(prefers-color-scheme: dark)').addEventListener('change', update);
   }
 
-  /** The palette, read when it is first needed: by then the page's styles are there. */
+  /** The palette, read when it is first needed (by then the page's styles are there) and kept until it changes. */
   get current(): Palette {
-    return this.palette ?? read();
+    return (this.#palette ??= read());
   }
 }
 
