@@ -215,11 +215,16 @@ impl Control {
     ///
     /// # Errors
     /// When the database cannot be written; then none is changed.
-    pub async fn set_overrides(&self, wishes: &[(ServerId, Option<Override>)]) -> Result<(), Error> {
+    pub async fn set_overrides(
+        &self,
+        wishes: &[(ServerId, Option<Override>)],
+    ) -> Result<(), Error> {
         let failed = || Error::sql("store the overrides");
         let mut all = self.pool.begin().await.map_err(failed())?;
         for (server, wish) in wishes {
-            let kept = wish.as_ref().filter(|w| w.running.is_some() || w.replicas.is_some());
+            let kept = wish
+                .as_ref()
+                .filter(|w| w.running.is_some() || w.replicas.is_some());
             let query = match kept {
                 Some(wish) => sqlx::query("INSERT OR REPLACE INTO overrides (server, running, replicas, by, at) VALUES (?, ?, ?, ?, ?)")
                     .bind(server.as_str())
@@ -344,9 +349,13 @@ impl Control {
             .fetch_all(&self.pool)
             .await
             .map_err(Error::sql("read the agents"))?;
-        rows.iter()
-            .map(|text| from_json("an agent", text))
-            .collect()
+        // One that another version wrote is left out rather than hiding the others.
+        let read = |text: &String| {
+            from_json("an agent", text)
+                .inspect_err(|error| tracing::warn!(%error, "agent left out"))
+                .ok()
+        };
+        Ok(rows.iter().filter_map(read).collect())
     }
 
     /// Stores an agent in the place of the one with its id.
@@ -486,7 +495,11 @@ impl Control {
             .fetch_one(&mut *all)
             .await
             .map_err(failed())?;
-            recorded.push(Action { id: unsigned(id), at, action });
+            recorded.push(Action {
+                id: unsigned(id),
+                at,
+                action,
+            });
         }
         all.commit().await.map_err(failed())?;
         // Actions come from people: looking once in a hundred is plenty.
@@ -502,7 +515,10 @@ impl Control {
     /// When the database cannot be written.
     pub async fn record_action(&self, action: NewAction) -> Result<Action, Error> {
         let recorded = self.record_actions(vec![action]).await?;
-        recorded.into_iter().next().ok_or_else(|| Error::sql("record the action")(sqlx::Error::RowNotFound))
+        recorded
+            .into_iter()
+            .next()
+            .ok_or_else(|| Error::sql("record the action")(sqlx::Error::RowNotFound))
     }
 
     /// Actions as events, newest first; `seq` is the action's number. `kinds` matches commands.
