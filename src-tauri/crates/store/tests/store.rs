@@ -669,3 +669,65 @@ async fn files_are_private() {
         );
     }
 }
+
+#[tokio::test]
+async fn a_disk_that_refuses_is_told_and_nothing_is_lost_when_it_takes_again() {
+    use sqlx::{Connection, SqliteConnection, sqlite::SqliteConnectOptions};
+    let home = TempDir::new().unwrap();
+    let store = opened(&home).await;
+    let path = home.path().join("events.db");
+    let mut raw = SqliteConnection::connect_with(&SqliteConnectOptions::new().filename(&path))
+        .await
+        .unwrap();
+    sqlx::query("ALTER TABLE events RENAME TO elsewhere")
+        .execute(&mut raw)
+        .await
+        .unwrap();
+    let mut state = store.events.state();
+    for pid in 0..200 {
+        store.events.append(started("a", pid));
+    }
+    let told = state
+        .wait_for(|state| state.trouble.is_some())
+        .await
+        .unwrap()
+        .clone();
+    assert!(told.trouble.unwrap().starts_with("write events: "));
+    let error = store
+        .events
+        .flush(Duration::ZERO)
+        .await
+        .unwrap_err()
+        .to_string();
+    assert!(
+        error.starts_with("write 200 events to disk within 0 ms: write events: "),
+        "{error}"
+    );
+    assert_eq!(
+        store.events.recent(0).events.len(),
+        200,
+        "subscribers have them all the same"
+    );
+
+    sqlx::query("ALTER TABLE elsewhere RENAME TO events")
+        .execute(&mut raw)
+        .await
+        .unwrap();
+    let state = state
+        .wait_for(|state| state.durable == 200)
+        .await
+        .unwrap()
+        .clone();
+    assert_eq!((state.lost, state.trouble), (0, None));
+    assert_eq!(
+        page(
+            &store,
+            EventQuery {
+                before: Some(2),
+                ..EventQuery::default()
+            }
+        )
+        .await,
+        (vec![1], false)
+    );
+}
