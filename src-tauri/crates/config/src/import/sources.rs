@@ -135,7 +135,7 @@ pub(super) fn identify(path: Option<&Path>) -> Source {
                 .map(Path::to_owned)
         });
     Source {
-        client: best.map_or("Configuration file", |(client, _, _)| client),
+        client: best.map_or("another program", |(client, _, _)| client),
         toml,
         project,
     }
