@@ -29,7 +29,7 @@ const BENCHES: &[Bench] = &[
         name: "eventlog",
         about: "the event log beside bare sqlx",
         package: "flotilla-store",
-        target: ["--example", "eventlog"],
+        target: ["--example", "eventlog_bench"],
     },
     Bench {
         name: "metrics",
