@@ -13,7 +13,12 @@ export interface Exit {
   calm: boolean;
   /** What followed. */
   after: string;
+  /** What the supervisor ended it for, where it did. */
+  cause: string | null;
 }
+
+/** A ceiling that was crossed so shortly before an end is its cause. */
+const CAUSED_WITHIN_MS = 15_000;
 
 /** The ends that the events tell of, oldest first; an instance's own last one is added where no event has it. */
 export function exitsOf(events: readonly Event[], instances: readonly InstanceView[]): Exit[] {
@@ -31,6 +36,7 @@ export function exitsOf(events: readonly Event[], instances: readonly InstanceVi
           : event.kind === 'server:failed'
             ? 'gave up'
             : 'stopped',
+      cause: causeOf(events, event.instance ?? 1, event.exit.at),
     });
   }
   for (const instance of instances) {
@@ -39,9 +45,27 @@ export function exitsOf(events: readonly Event[], instances: readonly InstanceVi
     const index = indexOf(instance);
     const told = found.some((one) => one.instance === index && Math.abs(one.exit.at - exit.at) < 1_500);
     if (!told)
-      found.push({ key: `view ${index}`, instance: index, exit, calm: exit.code === 0, after: instance.process.state });
+      found.push({
+        key: `view ${index}`,
+        instance: index,
+        exit,
+        calm: exit.code === 0,
+        after: instance.process.state,
+        cause: causeOf(events, index, exit.at),
+      });
   }
   return found.sort((a, b) => a.exit.at - b.exit.at).map((one, i) => ({ ...one, number: i + 1 }));
+}
+
+function causeOf(events: readonly Event[], instance: number, at: number): string | null {
+  const crossed = events.find(
+    (event) =>
+      event.kind === 'server:ceiling' &&
+      event.instance === instance &&
+      event.at <= at &&
+      at - event.at < CAUSED_WITHIN_MS,
+  );
+  return crossed?.kind === 'server:ceiling' ? crossed.reason : null;
 }
 
 /** Index of an instance: the figure behind the `#`. */

@@ -55,6 +55,12 @@ describe('lanes', () => {
     ]);
   });
 
+  it('name the ceiling that ended a process, and only the one of that process', () => {
+    const crossed = event(59, { kind: 'server:ceiling', reason: '513 MiB of 512 MiB' });
+    const elsewhere = event(39, { kind: 'server:ceiling', reason: 'of another' }, 2);
+    expect(exitsOf([...life, crossed, elsewhere], []).map((e) => e.cause)).toEqual([null, '513 MiB of 512 MiB']);
+  });
+
   it('takes a start for up where no check will ever say so', () => {
     const events = [event(10, { kind: 'server:started', pid: 1 })];
     expect(shape(spansOf(events, instance('running', 10), false, 0, 50))).toEqual(['10-50 up']);
