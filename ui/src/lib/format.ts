@@ -117,6 +117,11 @@ export function count(amount: number, one: string, many = `${one}s`): string {
   return `${number(amount, 6)} ${amount === 1 ? one : many}`;
 }
 
+/** The text as a whole sentence: with a full stop, where it ends without a mark. */
+export function whole(text: string): string {
+  return !text || /[.!?…]$/.test(text) ? text : `${text}.`;
+}
+
 /** Names in a sentence: `a`, `a and b`, `a, b and 3 more`. */
 export function names(list: readonly string[], most = 3): string {
   if (list.length <= 1) return list[0] ?? '';

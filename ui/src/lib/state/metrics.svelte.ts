@@ -4,6 +4,8 @@ import type { Transport } from '$lib/transport';
 const MAGIC = 0x31584d46; // "FMX1", little-endian
 /** The engine's own ring: half an hour. */
 export const RING_MS = 30 * 60_000;
+/** The narrowest window of a chart. */
+const LEAST_MS = 60_000;
 const KEPT: Metric[] = ['cpu_percent', 'rss_bytes', 'restarts', 'health', 'open_files', 'threads', 'children'];
 /** Read back at start; the rest fills while the panel is open. */
 const BACKFILLED: Metric[] = ['cpu_percent', 'rss_bytes', 'restarts', 'health'];
@@ -136,6 +138,17 @@ export class Metrics {
   /** The right edge: the last tick, or the moment of the pause. */
   get end(): number | undefined {
     return this.pausedAt ?? this.last;
+  }
+
+  /**
+   * The window of a chart that ends now: `range` wide, or as wide as the history is while that is shorter (a minute at
+   * least), so that a young fleet fills its charts.
+   */
+  span(range: number, now: number): { from: number; to: number } {
+    const to = this.pausedAt ?? now;
+    const [first] = this.#window(range);
+    const begun = this.#length ? (this.#times[first] ?? to) : to - range;
+    return { from: Math.max(to - range, Math.min(begun, to - LEAST_MS)), to };
   }
 
   /** The times of the points in the last `range` milliseconds. */

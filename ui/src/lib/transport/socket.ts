@@ -32,6 +32,8 @@ export function backOff(failures: number): number {
 export class SocketTransport implements Transport {
   #socket: WebSocket | undefined;
   #open = false;
+  /** Whether the newest socket got as far as a hello. */
+  #greeted = false;
   #ids = 0;
   #failures = 0;
   #timer: ReturnType<typeof setTimeout> | undefined;
@@ -97,6 +99,7 @@ export class SocketTransport implements Transport {
     const socket = new WebSocket(this.url);
     socket.binaryType = 'arraybuffer';
     this.#socket = socket;
+    this.#greeted = false;
     const deadline = setTimeout(() => socket.close(), HELLO_MS);
     socket.onmessage = (message: MessageEvent<string | ArrayBuffer>) => {
       if (typeof message.data === 'string') {
@@ -107,8 +110,17 @@ export class SocketTransport implements Transport {
     };
     socket.onclose = (event) => {
       clearTimeout(deadline);
-      if (this.#socket === socket) this.#lost(event.code === 4401 || event.code === 1008);
+      if (this.#socket !== socket) return;
+      this.#lost(event.code === 1008);
+      if (!this.#greeted) void this.#askWhy();
     };
+  }
+
+  /** A browser does not say why a socket was not opened; a plain request to the same engine does. */
+  async #askWhy(): Promise<void> {
+    const answer = await fetch('/api/v1/servers', { method: 'HEAD' }).catch(() => undefined);
+    const status = this.#status.value;
+    if (answer?.status === 401 && status?.state === 'unreachable') this.#status.set({ ...status, refused: true });
   }
 
   #onFrame(frame: ServerFrame): void {
@@ -139,6 +151,7 @@ export class SocketTransport implements Transport {
       return;
     }
     this.#open = true;
+    this.#greeted = true;
     this.#failures = 0;
     this.#hello.set(hello);
     this.#status.set({ state: 'live', since: Date.now(), failures: 0 });

@@ -1,0 +1,15 @@
+import type { Engine } from './engine';
+
+interface View {
+  instances: { pid?: number; status: string }[];
+}
+
+/** Process id of the first instance, once it runs. */
+export async function process(engine: Engine, server: string): Promise<number> {
+  for (;;) {
+    const { instances } = await engine.call<View>('server.get', { server });
+    const pid = instances[0]?.pid;
+    if (pid !== undefined && instances[0]?.status === 'running') return pid;
+    await new Promise((resolve) => setTimeout(resolve, 50));
+  }
+}
