@@ -48,6 +48,7 @@ pub fn run() -> ExitCode {
                 .build(),
         )
         .plugin(window::remembered())
+        .plugin(window::locale())
         .plugin(tauri_plugin_notification::init())
         .plugin(tauri_plugin_dialog::init())
         .manage(ipc::Feeds::default())

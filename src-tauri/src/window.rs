@@ -15,6 +15,13 @@ pub(crate) fn remembered() -> TauriPlugin<tauri::Wry> {
         .build()
 }
 
+/// Gives the page a language where the platform's is none.
+pub(crate) fn locale() -> TauriPlugin<tauri::Wry> {
+    tauri::plugin::Builder::new("locale")
+        .js_init_script(include_str!("locale.js"))
+        .build()
+}
+
 /// Brings the window to the front, wherever it is.
 pub(crate) fn show(app: &AppHandle) {
     let Some(window) = app.get_webview_window(MAIN) else {
