@@ -58,16 +58,20 @@ pub(crate) fn bench(name: &str, args: &[String]) -> Result<ExitCode> {
                 .join(", ")
         );
     };
-    let mut command = cargo();
     if bench.package == "flotilla-tests" {
-        shell::run(cargo().args(["build", "--release", "--package", "flotilla-cli", "--bins"]))?;
-        command.env(
-            "FLOTILLA_BIN",
+        // Built together, so that the engine, the fixture and the measurement are of one mould.
+        shell::run(cargo().args(
+            "build --release --package flotilla-cli --package flotilla-tests --bins".split(' '),
+        ))?;
+        let built = |name: &str| {
             shell::target()
                 .join("release")
-                .join(format!("flotilla{}", std::env::consts::EXE_SUFFIX)),
-        );
+                .join(format!("{name}{}", std::env::consts::EXE_SUFFIX))
+        };
+        let mut command = shell::program(built(bench.target[1]));
+        return shell::become_program(command.args(args).env("FLOTILLA_BIN", built("flotilla")));
     }
+    let mut command = cargo();
     command
         .args(["run", "--quiet", "--release", "--package", bench.package])
         .args(bench.target)
