@@ -4,7 +4,7 @@ import { expect, fixtureServer, go, test } from './engine';
 test.use({
   fleet: [
     fixtureServer('steady'),
-    fixtureServer('pair', ['--http', '{port}'], 'port = 28710\nreplicas = 2\ncategory = "web"'),
+    fixtureServer('pair', ['--http', '{port}'], 'port = PORT_pair\nreplicas = 2\ncategory = "web"'),
     fixtureServer('broken', ['--crash-at-once'], 'restart = { max_restarts = 0 }'),
     fixtureServer('hidden', [], 'disabled = "not needed"'),
   ].join('\n'),

@@ -2,6 +2,7 @@
 import { test as base, expect, type Page } from '@playwright/test';
 import { execFileSync, spawn, type ChildProcess } from 'node:child_process';
 import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { createInterface } from 'node:readline';
@@ -19,6 +20,27 @@ const PANEL = join(root, 'ui', 'dist');
 export function fixtureServer(name: string, flags: string[] = [], more = ''): string {
   const args = JSON.stringify(flags);
   return `[servers.${name}]\ncommand = ${JSON.stringify(FIXTURE)}\nargs = ${args}\n${more}\n`;
+}
+
+/** Fills each `PORT_name` with a port that is free now, and so are the next two that replicas of it would take. */
+async function withPorts(fleet: string): Promise<string> {
+  const chosen = new Map<string, number>();
+  for (const [word] of fleet.matchAll(/PORT_\w+/g)) {
+    while (!chosen.has(word)) {
+      const first = 20_000 + Math.floor(Math.random() * 12_000);
+      const free = await Promise.all([first, first + 100, first + 200].map(isFree));
+      if (free.every(Boolean)) chosen.set(word, first);
+    }
+  }
+  return fleet.replace(/PORT_\w+/g, (word) => String(chosen.get(word)));
+}
+
+function isFree(port: number): Promise<boolean> {
+  return new Promise((resolve) => {
+    const server = createServer();
+    server.once('error', () => resolve(false));
+    server.listen(port, '127.0.0.1', () => server.close(() => resolve(true)));
+  });
 }
 
 export class Engine {
@@ -109,7 +131,7 @@ export const test = base.extend<Fixtures, WorkerFixtures>({
       for (const needed of [FLOTILLA, FIXTURE, join(PANEL, 'index.html')])
         if (!existsSync(needed)) throw new Error(`${needed} is missing: cargo xtask test builds it`);
       const engine = new Engine();
-      engine.write(fleet);
+      engine.write(await withPorts(fleet));
       await engine.start();
       await use(engine);
       await engine.remove();

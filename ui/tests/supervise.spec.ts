@@ -4,7 +4,7 @@ import { expect, fixtureServer, go, row, test } from './engine';
 test.use({
   fleet: [
     fixtureServer('steady', [], 'restart = { delays = ["3s"] }'),
-    fixtureServer('web', ['--http', '{port}', '--metrics'], 'port = 28110\nmetrics_path = "/metrics"'),
+    fixtureServer('web', ['--http', '{port}', '--metrics'], 'port = PORT_web\nmetrics_path = "/metrics"'),
     fixtureServer('broken', ['--crash-at-once', '3'], 'restart = { max_restarts = 1, delays = ["100ms"] }'),
     fixtureServer('talker', ['--stderr', 'a line that tells it apart']),
     fixtureServer('later', [], 'autostart = false'),
@@ -44,14 +44,16 @@ test('scaled to three, three run, each on its port', async ({ panel, engine }) =
   await more.click();
   await expect(panel.getByRole('group', { name: 'replicas' })).toContainText('2');
   await more.click();
-  await expect(panel.getByRole('group', { name: 'replicas' })).toContainText('3');
-  await expect
-    .poll(async () =>
-      (await engine.call<{ instances: { status: string; port: number }[] }>('server.get', { server: 'web' })).instances
-        .filter((i) => i.status === 'running')
-        .map((i) => i.port),
-    )
-    .toEqual([28110, 28210, 28310]);
+  await panel.getByRole('button', { name: 'Scale to 3' }).click();
+  await expect(panel.getByRole('region', { name: 'Notices' })).toContainText('web');
+  const ports = async () => {
+    const { instances } = await engine.call<{ instances: { status: string; port: number }[] }>('server.get', {
+      server: 'web',
+    });
+    const [first] = instances;
+    return instances.filter(({ status }) => status === 'running').map(({ port }) => port - (first?.port ?? 0));
+  };
+  await expect.poll(ports).toEqual([0, 100, 200]);
   await go(panel, '#/servers');
   await expect(row(panel, 'web')).toContainText('3/3');
 });
