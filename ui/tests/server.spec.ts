@@ -44,7 +44,7 @@ test('form and JSON are twins, a call gives its answer, and can be made again', 
 
 test('a call that takes long shows its time and is cancelled with a key', async ({ panel }) => {
   await go(panel, '#/servers/bench/tools?tool=sleep');
-  await panel.getByRole('textbox', { name: 'Arguments as JSON' }).fill('{"ms": 30000, "milliseconds": 30000}');
+  await panel.getByRole('textbox', { name: 'Arguments as JSON' }).fill('{"ms": 30000}');
   await panel.keyboard.press('Control+Enter');
   await expect(panel.getByRole('heading', { name: 'Calling' })).toBeVisible();
   await panel.keyboard.press('Control+.');
