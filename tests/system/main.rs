@@ -1,0 +1,8 @@
+//! The whole product, headless: real processes, real signals, real MCP servers, a real home on disk.
+
+mod commands;
+mod config;
+mod engine;
+mod faults;
+mod foreign;
+mod surfaces;
