@@ -46,7 +46,10 @@ export default ts.config(
         'error',
         {
           patterns: [
-            { group: ['$features/*', '$views/*', '$lib/state/*', '$lib/contract'], message: 'the kit has no domain words' },
+            {
+              group: ['$features/*', '$views/*', '$lib/state/*', '$lib/contract'],
+              message: 'the kit has no domain words',
+            },
           ],
         },
       ],

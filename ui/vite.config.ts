@@ -7,7 +7,13 @@ const src = (path: string) => fileURLToPath(new URL(`./src/${path}`, import.meta
 export default defineConfig({
   plugins: [svelte()],
   resolve: {
-    alias: { $lib: src('lib'), $kit: src('kit'), $charts: src('charts'), $features: src('features'), $views: src('views') },
+    alias: {
+      $lib: src('lib'),
+      $kit: src('kit'),
+      $charts: src('charts'),
+      $features: src('features'),
+      $views: src('views'),
+    },
     // Component code that vitest mounts must be the browser's, not the server's.
     conditions: process.env['VITEST'] ? ['browser'] : undefined,
   },

@@ -3,10 +3,13 @@ import type { Hello, ServerFrame, Topic, Update } from '$lib/contract';
 import { CallError, Signal, type CallOptions, type CommandName, type LinkStatus } from './index';
 import type { Params, Result, Transport } from './index';
 
+/** How often the engine is asked for a sign of life; it may be another process that the host attached to. */
+const PULSE_MS = 5_000;
+
 /**
- * The desktop's IPC: three host commands, no logic in the host. A channel carries the same frames as the socket:
- * JSON text or binary metric ticks. The engine is in this very process or behind it, so the link itself cannot break;
- * when the host attaches to another engine it says hello again and every subscription is opened anew.
+ * The desktop's IPC: three host commands, no logic in the host. A channel carries the same frames as the socket: JSON
+ * text or binary metric ticks, and begins with a hello. IPC itself cannot break, but the engine behind it can be gone:
+ * a pulse notices, and when it answers again, or as another boot, every subscription is opened anew.
  */
 export class TauriTransport implements Transport {
   #ids = 0;
@@ -17,6 +20,7 @@ export class TauriTransport implements Transport {
 
   constructor() {
     this.#status.set({ state: 'connecting', since: Date.now(), failures: 0 });
+    setInterval(() => void this.#pulse(), PULSE_MS);
   }
 
   async call<C extends CommandName>(command: C, params: Params<C>, options?: CallOptions): Promise<Result<C>> {
@@ -38,21 +42,30 @@ export class TauriTransport implements Transport {
     onRefused?: (error: CallError) => void,
   ): () => void {
     let id = 0;
+    const refused = (error: CallError) => {
+      if (error.code === 'unreachable') this.#lost();
+      onRefused?.(error);
+    };
     const open = () => {
       if (id) void invoke('unsubscribe', { id });
-      id = ++this.#ids;
-      const mine = id;
+      const mine = (id = ++this.#ids);
+      let greeted = false;
       const channel = new Channel<ServerFrame | ArrayBuffer>();
       channel.onmessage = (message) => {
         if (mine !== id) return;
         if (message instanceof ArrayBuffer) onBinary?.(message);
         else if (message.frame === 'update') onUpdate(message.update);
-        else if (message.frame === 'hello') this.#greet(message);
-        else if (message.frame === 'error') onRefused?.(new CallError(message.error));
+        else if (message.frame === 'error') refused(new CallError(message.error));
+        else if (message.frame === 'hello') {
+          // The first one of a channel is no news where its boot is known.
+          this.#greet(message, greeted);
+          greeted = true;
+        }
       };
-      invoke('subscribe', { id, topic, channel })
-        .then(() => this.#live())
-        .catch((error: unknown) => onRefused?.(CallError.of(error)));
+      invoke('subscribe', { id, topic, channel }).then(
+        () => this.#live(),
+        (error: unknown) => refused(CallError.of(error)),
+      );
     };
     const key = ++this.#ids;
     this.#open.set(key, open);
@@ -73,18 +86,47 @@ export class TauriTransport implements Transport {
   }
 
   retryNow(): void {
-    for (const open of this.#open.values()) open();
+    void this.#pulse();
+  }
+
+  async #pulse(): Promise<void> {
+    const late = new Promise<'late'>((resolve) => setTimeout(resolve, PULSE_MS - 500, 'late'));
+    const beat = await Promise.race([invoke('call', { command: 'engine.info', params: {} }).catch(CallError.of), late]);
+    if (beat === 'late' || (beat instanceof CallError && beat.code === 'unreachable')) return this.#lost();
+    const wasLost = this.#status.value?.state === 'unreachable';
+    this.#live();
+    if (!wasLost) return;
+    // The next hello is news, whoever says it: what happened meanwhile is read again.
+    this.#boot = undefined;
+    this.#reopen();
   }
 
   #live(): void {
     if (this.#status.value?.state !== 'live') this.#status.set({ state: 'live', since: Date.now(), failures: 0 });
   }
 
-  #greet(hello: Hello): void {
-    this.#live();
-    const another = this.#boot !== undefined && this.#boot !== hello.boot;
+  #lost(): void {
+    const before = this.#status.value;
+    const again = before?.state === 'unreachable';
+    this.#status.set({
+      state: 'unreachable',
+      since: again ? before.since : Date.now(),
+      nextTry: Date.now() + PULSE_MS,
+      failures: again ? before.failures + 1 : 1,
+    });
+  }
+
+  #greet(hello: Hello, again: boolean): void {
+    const known = this.#boot === hello.boot;
+    const another = this.#boot !== undefined && !known;
     this.#boot = hello.boot;
+    if (known && !again) return;
+    this.#live();
     this.#hello.set(hello);
-    if (another) this.retryNow();
+    if (another) this.#reopen();
+  }
+
+  #reopen(): void {
+    for (const open of [...this.#open.values()]) open();
   }
 }
