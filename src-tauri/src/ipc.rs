@@ -3,7 +3,7 @@
 
 use crate::{
     host::Host,
-    link::{Feed, Link, Piece},
+    link::{self, Feed, Link, Piece},
 };
 use flotilla_contract::{
     ErrorCode, WireError,
@@ -20,6 +20,7 @@ use tauri::{
     async_runtime::JoinHandle,
     ipc::{Channel, InvokeResponseBody},
 };
+use tokio::sync::watch;
 
 /// Subscriptions of the page.
 const MAX_FEEDS: usize = 64;
@@ -92,7 +93,7 @@ pub(crate) async fn unsubscribe(feeds: State<'_, Feeds>, id: u64) -> Result<(), 
 }
 
 async fn relay(link: Link, id: u64, mut feed: Feed, channel: Channel<InvokeResponseBody>) {
-    let mut connection = link.connection();
+    let (mut connection, mut up) = (link.connection(), true);
     if !link
         .hello()
         .is_none_or(|hello| send(&channel, &ServerFrame::Hello(hello)))
@@ -102,8 +103,8 @@ async fn relay(link: Link, id: u64, mut feed: Feed, channel: Channel<InvokeRespo
     loop {
         let piece = tokio::select! {
             piece = feed.next() => piece,
-            hello = another(&mut connection) => {
-                if !send(&channel, &hello) {
+            frame = turned(id, &mut up, &mut connection) => {
+                if !send(&channel, &frame) {
                     return;
                 }
                 continue;
@@ -131,12 +132,27 @@ async fn relay(link: Link, id: u64, mut feed: Feed, channel: Channel<InvokeRespo
     }
 }
 
-/// The greeting of an engine that was lost and found again, or of its successor.
-async fn another(connection: &mut Option<tokio::sync::watch::Receiver<Connection>>) -> ServerFrame {
+/// How the connection to an engine elsewhere turned: that it was lost, once, or the greeting of the one found again.
+async fn turned(
+    id: u64,
+    up: &mut bool,
+    connection: &mut Option<watch::Receiver<Connection>>,
+) -> ServerFrame {
     if let Some(connection) = connection {
         while connection.changed().await.is_ok() {
-            if let Connection::Up(hello) = &*connection.borrow_and_update() {
-                return ServerFrame::Hello(hello.clone());
+            match &*connection.borrow_and_update() {
+                Connection::Up(hello) => {
+                    *up = true;
+                    return ServerFrame::Hello(hello.clone());
+                }
+                Connection::Down(why) | Connection::Over(why) if *up => {
+                    *up = false;
+                    return ServerFrame::Error {
+                        id,
+                        error: link::wire(why.clone()),
+                    };
+                }
+                Connection::Down(_) | Connection::Over(_) => {}
             }
         }
     }

@@ -104,7 +104,8 @@ impl Feed {
     }
 }
 
-fn wire(error: Error) -> WireError {
+/// An error of the connection as a page reads it.
+pub(crate) fn wire(error: Error) -> WireError {
     match error {
         Error::Command(error) => error,
         Error::Unauthorized { .. } => WireError::new(ErrorCode::Unauthorized, bare(&error)),
