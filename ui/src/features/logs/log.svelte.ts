@@ -3,7 +3,7 @@ import type { CallError, Transport } from '$lib/transport';
 import { LogBuffer, type Entry } from './model';
 
 /** At most this often what came is shown; in between it waits in a list. */
-const FLUSH_MS = 120;
+const FLUSH_MS = 200;
 
 /** A log as it grows: the tail, then what comes, in bounded memory. Read `version` to follow. */
 export class LiveLog {
