@@ -39,7 +39,7 @@ export default ts.config(
   { files: ['**/*.svelte', '**/*.svelte.ts', '**/*.ts'], rules: { 'no-undef': 'off' } },
   { files: ['src/lib/transport/**'], rules: { 'no-restricted-imports': 'off' } },
   {
-    // The kit knows no domain, and features do not know each other's insides except through servers/actions.
+    // The kit knows no domain. That features do not know each other is checked by `cargo xtask check`.
     files: ['src/kit/**', 'src/charts/**'],
     rules: {
       'no-restricted-imports': [

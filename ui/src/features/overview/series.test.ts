@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest';
 import { pick } from './picks';
-import { accumulate, increase, thin } from './series';
+import { accumulate, increase, thin } from '$lib/fleet/series';
 
 test('a counter that falls was restarted: no negative growth', () => {
   expect(increase([5, 7, null, 8, 1, 2])).toEqual([0, 2, null, 1, 0, 1]);

@@ -3,8 +3,8 @@ import type { IconName } from '$kit/icons';
 import { STATUS } from '$kit/status';
 import { count } from '$lib/format';
 import { href, serverHref } from '$lib/state/router.svelte';
-import type { Asked } from '$features/servers/actions';
-import { needsAttention, VERBS } from '$features/servers/words';
+import type { Asked } from '$lib/fleet/actions';
+import { needsAttention, VERBS } from '$lib/fleet/words';
 import { match, type Match } from './match';
 
 /** What the palette offers: something to do, somewhere to go, or a next question. */

@@ -2,7 +2,7 @@ import type { Plan } from '$lib/contract';
 import type { Model } from '$lib/state/model';
 import { router } from '$lib/state/router.svelte';
 import { CallError } from '$lib/transport';
-import { act, planOf } from '$features/servers/actions';
+import { act, planOf } from '$lib/fleet/actions';
 import { find, type Entry, type Found, type Phase } from './entries';
 
 const RECENT_KEY = 'flotilla.palette';

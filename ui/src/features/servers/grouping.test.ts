@@ -3,7 +3,7 @@ import type { ServerView, Status } from '$lib/contract';
 import { STATUS } from '$kit/status';
 import { mockServers } from '$lib/transport/mockfleet';
 import { matches, moved, order, rows, type Grouping } from './grouping';
-import { needsAttention } from './words';
+import { needsAttention } from '$lib/fleet/words';
 
 const [template] = mockServers(1, 1_000_000);
 if (!template) throw new Error('the mock has a server');

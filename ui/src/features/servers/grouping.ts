@@ -1,7 +1,7 @@
 import type { ServerView } from '$lib/contract';
 import { STATUS } from '$kit/status';
 import { count } from '$lib/format';
-import { needsAttention, restartsOf, running, SEVERITY, startedAt } from './words';
+import { needsAttention, restartsOf, running, SEVERITY, startedAt } from '$lib/fleet/words';
 
 export const GROUPINGS = [
   { value: 'attention', label: 'Attention' },
