@@ -19,7 +19,7 @@ async fn stop_wins_over_a_pending_restart_and_over_a_waiting_start() {
         "--crash-at-once 1",
         "restart = { delays = [\"30s\"] }\nhealth = { check = \"none\" }",
     );
-    let waits = fixture("waits", "", "depends_on = [\"never\"]");
+    let waits = fixture("waits", "", "depends_on = [\"never\"]\nautostart = false");
     let never = fixture("never", "", "autostart = false");
     let mut bed = Bed::new(&(crash + &waits + &never)).await;
     let view = bed.until("crash", |v| v.status == Status::Restarting).await;
@@ -28,10 +28,6 @@ async fn stop_wins_over_a_pending_restart_and_over_a_waiting_start() {
         .next_try
         .expect("the time of the next try");
     assert!(due > view.instances[0].process.since + 25_000, "{view:#?}");
-    assert_eq!(
-        bed.server("waits").await.health.code,
-        HealthCode::WaitsForDependency
-    );
     // A start that waits is superseded by the stop, and says so.
     let client = bed.client();
     let start = tokio::spawn(async move { client.run::<ServerStart>(targets(&["waits"])).await });
@@ -39,7 +35,10 @@ async fn stop_wins_over_a_pending_restart_and_over_a_waiting_start() {
         v.instances[0].process.state == ProcessState::Starting
     })
     .await;
-    tokio::task::yield_now().await;
+    assert_eq!(
+        bed.server("waits").await.health.code,
+        HealthCode::WaitsForDependency
+    );
     bed.stop(&["crash", "waits"]).await;
     for name in ["crash", "waits"] {
         let view = bed.server(name).await;

@@ -57,7 +57,8 @@ async fn an_operator_lives_on_the_command_line() {
     let seen = tokio::task::spawn_blocking(move || {
         let mut wanted = vec!["server:recovered", "server:started", "server:restarting"];
         let mut seen = Vec::new();
-        while let (Some(next), Some(Ok(line))) = (wanted.last().copied(), lines.next()) {
+        while let Some(next) = wanted.last().copied() {
+            let Some(Ok(line)) = lines.next() else { break };
             if line.contains(next) {
                 wanted.pop();
             }

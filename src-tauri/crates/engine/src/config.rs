@@ -13,6 +13,7 @@ use flotilla_store::{Control, NewRevision};
 use flotilla_supervisor::Desired;
 use notify::{RecursiveMode, Watcher};
 use std::{
+    collections::VecDeque,
     path::{Path, PathBuf},
     sync::{Arc, Mutex},
     time::Duration,
@@ -23,6 +24,8 @@ use tokio::sync::{Mutex as Gate, Notify};
 const SETTLE: Duration = Duration::from_millis(120);
 /// The file is looked at this often in case the watcher misses something (network file systems).
 const LOOK: Duration = Duration::from_secs(30);
+/// Revisions that are searched for the last one that touched a server.
+const HISTORY: u32 = 500;
 /// A configuration is not read beyond this.
 const LARGEST: u64 = 4 << 20;
 
@@ -43,7 +46,12 @@ struct InForce {
     findings: Vec<ConfigFinding>,
     /// Hash of the file as last looked at.
     seen: String,
+    /// Texts that were in force before, newest first, so that a conflict can show what changed since one was read.
+    earlier: VecDeque<String>,
 }
+
+/// Earlier texts that are remembered.
+const EARLIER: usize = 8;
 
 pub(crate) struct ConfigState {
     pub(crate) path: PathBuf,
@@ -79,6 +87,7 @@ impl ConfigState {
                 revision,
                 findings,
                 seen,
+                earlier: VecDeque::new(),
             }),
             gate: Gate::new(()),
         }
@@ -98,6 +107,17 @@ impl ConfigState {
 
     fn text(&self) -> String {
         lock(&self.state).text.clone()
+    }
+
+    /// The text of this hash, if it is or was in force; otherwise the one in force.
+    fn text_of(&self, wanted: &str) -> String {
+        let state = lock(&self.state);
+        let known = std::iter::once(&state.text).chain(&state.earlier);
+        known
+            .into_iter()
+            .find(|text| hash(text) == wanted)
+            .unwrap_or(&state.text)
+            .clone()
     }
 }
 
@@ -250,6 +270,7 @@ pub(crate) fn edit_error(error: flotilla_config::edit::EditError) -> WireError {
     match error {
         EditError::Invalid(findings) => invalid(findings),
         EditError::NoServer(id) => WireError::no_server(id),
+        exists @ EditError::Exists(_) => WireError::new(ErrorCode::Exists, exists.to_string()),
         other => WireError::new(ErrorCode::BadRequest, other.to_string()),
     }
 }
@@ -258,8 +279,14 @@ impl Core {
     /// At the start: brings every server back as it was wanted.
     pub(crate) async fn bring_back(&self) {
         let fleet = self.fleet();
+        let revisions = self.control.revisions(HISTORY).await.unwrap_or_default();
         for spec in &fleet.servers {
-            let revision = self.config.revision();
+            // A revision's sentences begin with the name of the server that they are about.
+            let mine = format!("{}:", spec.id);
+            let touched = revisions
+                .iter()
+                .find(|r| r.changes.iter().any(|c| c.starts_with(&mine)));
+            let revision = touched.map_or_else(|| self.config.revision(), |r| r.number);
             self.facts.change(&spec.id, |fact| fact.revision = revision);
             self.supervisor.declare(spec.clone());
             self.register_agent(spec).await;
@@ -392,7 +419,7 @@ impl Core {
         let there = read(&self.config.path).map_err(|f| invalid(vec![f]))?;
         let now = hash(&there);
         if let Some(expected) = expected.filter(|e| *e != now) {
-            let detail = serde_json::json!({ "expected": expected, "found": now, "diff": unified_diff(&self.config.text(), &there) });
+            let detail = serde_json::json!({ "expected": expected, "found": now, "diff": unified_diff(&self.config.text_of(expected), &there) });
             let message = format!(
                 "write {}: it changed since it was read",
                 self.config.path.display()
@@ -426,7 +453,9 @@ impl Core {
         {
             let mut state = lock(&self.config.state);
             state.fleet = Arc::new(fleet);
-            text.clone_into(&mut state.text);
+            let before = std::mem::replace(&mut state.text, text.to_owned());
+            state.earlier.push_front(before);
+            state.earlier.truncate(EARLIER);
             state.findings.clear();
         }
         let mut added = Vec::new();

@@ -19,36 +19,38 @@ impl Resolve for Resolver {
     fn resolve(
         &self,
         spec: Arc<ServerSpec>,
+        port: Option<u16>,
     ) -> Boxed<Result<Resolved, flotilla_supervisor::Unresolved>> {
         let secrets = self.0.clone();
         if needs_secrets(&spec.transport) {
             // A keyring may ask its user: off the async threads.
             return Box::pin(async move {
                 let resolved =
-                    tokio::task::spawn_blocking(move || resolve(&spec.transport, &*secrets)).await;
+                    tokio::task::spawn_blocking(move || resolve(&spec.transport, port, &*secrets))
+                        .await;
                 resolved.unwrap_or_else(|error| {
                     Err(unresolved(HealthCode::CannotStart, error.to_string()))
                 })
             });
         }
-        let resolved = resolve(&spec.transport, &*secrets);
+        let resolved = resolve(&spec.transport, port, &*secrets);
         Box::pin(std::future::ready(resolved))
     }
 }
 
 fn resolve(
     transport: &Transport,
+    port: Option<u16>,
     secrets: &dyn SecretStore,
 ) -> Result<Resolved, flotilla_supervisor::Unresolved> {
     let lookup = |name: &str| std::env::var(name).ok();
     let secret = |name: &str| -> Result<Option<Secret>, String> {
         secrets.get(name).map_err(|e| e.to_string())
     };
-    // `{port}` stays: it is the supervisor's, who knows the instance.
     let values = |declared: &BTreeMap<String, Value>| {
-        resolve::values(declared, None, lookup, secret).map_err(refused)
+        resolve::values(declared, port, lookup, secret).map_err(refused)
     };
-    let launched = |launch| resolve::launch(launch, None, lookup, secret).map_err(refused);
+    let launched = |launch| resolve::launch(launch, port, lookup, secret).map_err(refused);
     let no_headers = BTreeMap::new();
     let (launch, headers, url) = match transport {
         Transport::Stdio { launch } => (Some(launched(launch)?), &no_headers, None),
@@ -58,7 +60,7 @@ fn resolve(
         Transport::Url { url, headers } => (
             None,
             headers,
-            Some(resolve::text(url, None, lookup, secret).map_err(refused)?),
+            Some(resolve::text(url, port, lookup, secret).map_err(refused)?),
         ),
         Transport::Sse { .. } => {
             return Err(unresolved(

@@ -80,8 +80,12 @@ pub struct Unresolved {
 
 /// Who knows what `${VAR}` and secrets stand for.
 pub trait Resolve: Send + Sync + 'static {
-    /// Replaces every reference of a spec.
-    fn resolve(&self, spec: Arc<ServerSpec>) -> Boxed<Result<Resolved, Unresolved>>;
+    /// Replaces every reference of a spec, `{port}` included, for an instance that listens on this port.
+    fn resolve(
+        &self,
+        spec: Arc<ServerSpec>,
+        port: Option<u16>,
+    ) -> Boxed<Result<Resolved, Unresolved>>;
 }
 
 /// Who is told what happened. Must not block.

@@ -325,8 +325,10 @@ impl Runner {
                 self.resolving = None;
             }
             Effect::Spawn => {
-                self.resolving = Some(self.shared.ports.resolve.resolve(self.spec.clone()))
+                let port = probe::port_of(&self.spec, self.cell.id.index);
+                self.resolving = Some(self.shared.ports.resolve.resolve(self.spec.clone(), port));
             }
+
             Effect::CloseInput => self.close_input(),
             Effect::Terminate => self.signal(Ending::Polite),
             Effect::Kill => self.signal(Ending::Kill),
@@ -483,7 +485,11 @@ impl Runner {
         let ran_ms = now.wall.saturating_sub(started);
         let words = exit.words();
         let peak = self.cell.peak_rss.load(Ordering::Relaxed);
-        let reason = format!("{words} after {}", span(Duration::from_millis(ran_ms)));
+        let mut reason = format!("{words} after {}", span(Duration::from_millis(ran_ms)));
+        if self.unit.process_state() == ProcessState::Stopping {
+            // It was ended: by whom, or by which ceiling, says more than how it obeyed.
+            reason = format!("{reason}; {}", self.unit.reason);
+        }
         self.last_exit = Some(LastExit {
             at: now.wall,
             code: exit.code,

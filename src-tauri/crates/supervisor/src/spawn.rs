@@ -6,7 +6,7 @@
 use crate::{
     pipe::Pipe,
     ports::{Endpoint, Resolved},
-    probe::{port_of, with_port},
+    probe::port_of,
     unit::SpawnError,
 };
 use flotilla_contract::{ServerSpec, spec::Transport, state::HealthCode};
@@ -128,8 +128,8 @@ pub(crate) fn spawn(
         free_port(port)?;
     }
     let mut command = command(&program, mark, &cwd);
-    command.args(resolved.args.iter().map(|a| with_port(a, port)));
-    command.envs(resolved.env.iter().map(|(n, v)| (n, with_port(v, port))));
+    command.args(&resolved.args);
+    command.envs(&resolved.env);
     command
         .stdin(if http { Stdio::null() } else { Stdio::piped() })
         .stdout(Stdio::piped())

@@ -59,7 +59,11 @@ impl Prober for World {
 }
 
 impl Resolve for World {
-    fn resolve(&self, spec: Arc<ServerSpec>) -> Boxed<Result<Resolved, Unresolved>> {
+    fn resolve(
+        &self,
+        spec: Arc<ServerSpec>,
+        _: Option<u16>,
+    ) -> Boxed<Result<Resolved, Unresolved>> {
         let launch = spec.transport.launch().cloned();
         let url = match &spec.transport {
             Transport::Url { url, .. } => Some(url.clone()),
