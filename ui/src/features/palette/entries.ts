@@ -195,9 +195,10 @@ export function find(
 ): Found[] {
   const prefix = phase.step === 'verb' && /^[>@:]/.test(text) ? text.charAt(0) : '';
   const typed = prefix ? text.slice(1) : text;
-  const scaled = phase.step === 'argument';
+  // Nothing to match: the order given stands.
+  const open = phase.step === 'argument' || !typed.trim();
   const found = candidates(phase, prefix, typed, servers, local).flatMap((entry): Found[] => {
-    const matched = scaled ? { score: 0, marks: [] } : match(typed, entry.title);
+    const matched = open ? { score: 0, marks: [] } : match(typed, entry.title);
     if (matched) return [{ entry, ...matched }];
     // A word may also be that of the state ("restart failed").
     const state = match(typed, `${entry.title} ${entry.note}`);

@@ -62,5 +62,6 @@ test('the argument of scale is a number that is not the present one', () => {
 });
 
 test('what was used last comes first while nothing is typed', () => {
+  expect(titles('')[0]).toBe('Restart failing servers');
   expect(titles('', VERB, ['stop …'])[0]).toBe('Stop a server');
 });
