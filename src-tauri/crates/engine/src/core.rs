@@ -97,6 +97,9 @@ impl Events for ToLog {
 impl Core {
     pub(crate) async fn start(options: Options) -> Result<Arc<Self>, StartError> {
         let home = Home::take(&options.home)?;
+        if options.production {
+            home.must_be_private()?;
+        }
         let unusable = |error: String| StartError::Home {
             home: options.home.clone(),
             error,

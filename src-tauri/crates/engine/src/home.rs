@@ -44,6 +44,29 @@ impl Home {
         }
     }
 
+    /// In production a home that others may enter is refused: it holds the token.
+    pub(crate) fn must_be_private(&self) -> Result<(), StartError> {
+        #[cfg(unix)]
+        {
+            use std::os::unix::fs::PermissionsExt;
+            let refused = |error: String| StartError::Home {
+                home: self.path.clone(),
+                error,
+            };
+            let mode = fs::metadata(&self.path)
+                .map_err(|e| refused(e.to_string()))?
+                .permissions()
+                .mode()
+                & 0o777;
+            if mode & 0o077 != 0 {
+                return Err(refused(format!(
+                    "its mode is {mode:o}, production accepts 700 at most"
+                )));
+            }
+        }
+        Ok(())
+    }
+
     pub(crate) fn path(&self) -> &Path {
         &self.path
     }
@@ -136,6 +159,14 @@ mod tests {
                     & 0o777
             };
             assert_eq!((mode("engine.json"), mode("")), (0o600, 0o700));
+            home.must_be_private().unwrap();
+            fs::set_permissions(home.path(), fs::Permissions::from_mode(0o755)).unwrap();
+            assert!(
+                home.must_be_private()
+                    .unwrap_err()
+                    .to_string()
+                    .contains("755")
+            );
         }
         let path = home.path().to_owned();
         drop(home);

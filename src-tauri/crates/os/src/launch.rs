@@ -37,7 +37,8 @@ pub fn child_environment() -> Vec<(OsString, OsString)> {
         .filter(|(name, _)| {
             let name = name.to_string_lossy();
             let ours = name.starts_with("FLOTILLA_");
-            !ours && !(bundled && BUNDLE_VARIABLES.contains(&name.as_ref()))
+            let of_bundle = bundled && BUNDLE_VARIABLES.contains(&name.as_ref());
+            !ours && !of_bundle
         })
         .collect()
 }

@@ -1,4 +1,5 @@
 //! The loop with real processes and signals; only the protocol is played.
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on says where")]
 
 use flotilla_contract::{
     InstanceId, ServerId, ServerSpec,
