@@ -33,3 +33,27 @@ export function thin(
     return join === 'sum' ? total : total / present.length;
   });
 }
+
+/** Points of a chart, fewer than there are samples. */
+export interface Coarse {
+  times: number[];
+  /** The same points of one series: their mean, or the last sample of each. The newest point is the newest sample. */
+  join(values: readonly (number | null)[], how: 'mean' | 'last'): (number | null)[];
+}
+
+/** One point per `width` milliseconds, cut by the clock, so that a point keeps its samples while time goes on. */
+export function coarsen(times: readonly number[], width: number): Coarse {
+  const ends: number[] = [];
+  times.forEach((time, i) => {
+    const next = times[i + 1];
+    if (next === undefined || Math.floor(next / width) !== Math.floor(time / width)) ends.push(i + 1);
+  });
+  const join: Coarse['join'] = (values, how) =>
+    ends.map((end, i) => {
+      if (i === ends.length - 1) return values[end - 1] ?? null;
+      const present = values.slice(ends[i - 1] ?? 0, end).filter((value) => value !== null);
+      if (how === 'last') return present.at(-1) ?? null;
+      return present.length ? present.reduce((sum, value) => sum + value, 0) / present.length : null;
+    });
+  return { times: ends.map((end) => times[end - 1] ?? 0), join };
+}

@@ -1,6 +1,5 @@
 import { expect, test } from 'vitest';
-import { pick } from './picks';
-import { accumulate, increase, thin } from '$lib/fleet/series';
+import { accumulate, coarsen, increase, thin } from './series';
 
 test('a counter that falls was restarted: no negative growth', () => {
   expect(increase([5, 7, null, 8, 1, 2])).toEqual([0, 2, null, 1, 0, 1]);
@@ -13,9 +12,10 @@ test('thinned values keep means, sums and holes', () => {
   expect(thin([1, 2], 5)).toEqual([1, 2]);
 });
 
-test('lines go to the two busiest and the largest of the others', () => {
-  const load = (server: string, cpu: number, memory: number) => ({ server, cpu, memory });
-  expect(pick([load('a', 1, 9), load('b', 5, 1), load('c', 7, 8), load('d', 0, 3)])).toEqual(['c', 'b', 'a']);
-  expect(pick([load('a', 1, 1)])).toEqual(['a']);
-  expect(pick([])).toEqual([]);
+test('points are cut by the clock, keep holes, and end with the newest sample', () => {
+  const { times, join } = coarsen([8, 9, 10, 12, 21, 23, 31, 33], 10);
+  expect(times).toEqual([9, 12, 23, 33]);
+  expect(join([1, 3, 4, 6, null, null, 7, 9], 'mean')).toEqual([2, 5, null, 9]);
+  expect(join([1, 3, 4, null, null, 2, 7, null], 'last')).toEqual([3, 4, 2, null]);
+  expect(coarsen([], 10).join([], 'mean')).toEqual([]);
 });
