@@ -9,8 +9,8 @@ pub mod load;
 use flotilla_contract::{
     ServerId, ServerView, WireError,
     command::{
-        EngineInfoCmd, FleetSnapshotCmd, LogsRead, ScaleParams, ServerGet, ServerRef, ServerRestart, ServerScale,
-        ServerStart, ServerStop, Targets,
+        EngineInfoCmd, FleetSnapshotCmd, LogsRead, ScaleParams, ServerGet, ServerRef,
+        ServerRestart, ServerScale, ServerStart, ServerStop, Targets,
     },
     frame::{Topic, Update},
     log::{LogEntry, LogQuery},
@@ -103,8 +103,15 @@ impl Bed {
         };
         bed.write_config(config);
         bed.start_engine().await;
-        let findings = bed.run::<EngineInfoCmd>(Default::default()).await.expect("the engine answers").config_findings;
-        assert!(findings.is_empty(), "a test's own configuration is wrong: {findings:#?}");
+        let findings = bed
+            .run::<EngineInfoCmd>(Default::default())
+            .await
+            .expect("the engine answers")
+            .config_findings;
+        assert!(
+            findings.is_empty(),
+            "a test's own configuration is wrong: {findings:#?}"
+        );
         bed
     }
 

@@ -103,6 +103,23 @@ async fn a_broken_file_keeps_the_last_good_one_in_force_even_over_a_restart() {
     bed.start_engine().await;
     bed.until("s", |v| v.status == Status::Running).await;
     assert!(!findings(&bed).await.is_empty(), "still shown");
+    // Gone, and empty: a slip must not stop a fleet.
+    for slip in ["gone", "empty"] {
+        let file = bed.home().join("fleet.toml");
+        if slip == "gone" {
+            fs::remove_file(file).unwrap()
+        } else {
+            fs::write(file, "\n").unwrap()
+        }
+        let shown = async || {
+            findings(&bed)
+                .await
+                .iter()
+                .any(|f| f.message.contains("1 server is declared"))
+        };
+        bed.eventually(slip, shown).await;
+        assert_eq!(bed.server("s").await.status, Status::Running);
+    }
     bed.write_config(&good);
     bed.eventually("mended", async || findings(&bed).await.is_empty())
         .await;

@@ -8,13 +8,17 @@ use std::sync::Arc;
 impl Core {
     /// Registers a server as an agent, or anew after its tools or labels changed.
     pub(crate) async fn register_agent(&self, spec: &ServerSpec) {
-        let tools = self
-            .facts
-            .get(&spec.id)
-            .tools
-            .map(|list| list.tools)
-            .unwrap_or_default();
-        let deployed = lock(&self.agents).deploy(agent_of_server(spec, &tools, clock::now()));
+        let listed = self.facts.get(&spec.id).tools;
+        let tools = listed.as_ref().map_or(&[][..], |list| &list.tools);
+        let mut agent = agent_of_server(spec, tools, clock::now());
+        let deployed = {
+            let mut agents = lock(&self.agents);
+            if let (None, Some(known)) = (&listed, agents.get(&agent.id)) {
+                // Its tools have not been listed yet in this boot: what it could do, it can do.
+                agent.capabilities.clone_from(&known.capabilities);
+            }
+            agents.deploy(agent)
+        };
         match deployed {
             Ok(Some(change)) => self.agent_changed(change).await,
             Ok(None) => {}

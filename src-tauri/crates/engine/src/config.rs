@@ -121,16 +121,21 @@ impl ConfigState {
     }
 }
 
-fn read(path: &Path) -> Result<String, ConfigFinding> {
-    let finding = |message: String| ConfigFinding {
+fn finding(message: String) -> ConfigFinding {
+    ConfigFinding {
         line: 1,
         column: 1,
         key: String::new(),
         message,
-    };
+    }
+}
+
+/// The file as it is; `None` if it is not there.
+fn read(path: &Path) -> Result<Option<String>, ConfigFinding> {
+    let failed = |error: std::io::Error| finding(format!("read {}: {error}", path.display()));
     match std::fs::metadata(path) {
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(String::new()),
-        Err(error) => return Err(finding(format!("read {}: {error}", path.display()))),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(failed(error)),
         Ok(meta) if meta.len() > LARGEST => {
             return Err(finding(format!(
                 "{} has {} bytes; accepted are up to {LARGEST}",
@@ -140,14 +145,36 @@ fn read(path: &Path) -> Result<String, ConfigFinding> {
         }
         Ok(_) => {}
     }
-    let bytes = std::fs::read(path)
-        .map_err(|error| finding(format!("read {}: {error}", path.display())))?;
-    String::from_utf8(bytes).map_err(|_| finding(format!("{} is not UTF-8 text", path.display())))
+    let bytes = std::fs::read(path).map_err(failed)?;
+    let text = String::from_utf8(bytes)
+        .map_err(|_| finding(format!("{} is not UTF-8 text", path.display())))?;
+    Ok(Some(text))
 }
 
-fn parse_file(read: Result<String, ConfigFinding>) -> (String, Result<Fleet, Vec<ConfigFinding>>) {
+/// What a file declares. One that is gone or empty declares nothing only where nothing was declared before: a slip must
+/// not stop a fleet.
+fn judge(
+    path: &Path,
+    read: Result<Option<String>, ConfigFinding>,
+    declared: usize,
+) -> (String, Result<Fleet, Vec<ConfigFinding>>) {
+    let refuse = |why: &str| {
+        let are = if declared == 1 {
+            "server is"
+        } else {
+            "servers are"
+        };
+        let advice = "to declare no server, write a comment into it";
+        Err(vec![finding(format!(
+            "{} {why} while {declared} {are} declared; {advice}",
+            path.display()
+        ))])
+    };
     match read {
+        Ok(None) if declared > 0 => (String::new(), refuse("is not there")),
+        Ok(Some(text)) if declared > 0 && text.trim().is_empty() => (text, refuse("is empty")),
         Ok(text) => {
+            let text = text.unwrap_or_default();
             let parsed = parse(&text);
             (text, parsed)
         }
@@ -158,11 +185,6 @@ fn parse_file(read: Result<String, ConfigFinding>) -> (String, Result<Fleet, Vec
 /// Reads the file; a broken one leaves the newest revision in force.
 pub(crate) async fn load(path: &Path, control: &Control) -> Loaded {
     let mut notice = None;
-    if !path.exists()
-        && let Err(error) = home::replace(path, STARTER)
-    {
-        notice = Some(format!("{} cannot be written: {error}", path.display()));
-    }
     let latest = match control.latest_revision().await {
         Ok(latest) => latest,
         Err(error) => {
@@ -172,33 +194,33 @@ pub(crate) async fn load(path: &Path, control: &Control) -> Loaded {
             None
         }
     };
-    let (text, parsed) = parse_file(read(path));
+    if latest.is_none()
+        && !path.exists()
+        && let Err(error) = home::replace(path, STARTER)
+    {
+        notice = Some(format!("{} cannot be written: {error}", path.display()));
+    }
+    let last = latest
+        .as_ref()
+        .map(|l| parse(&l.text).unwrap_or_default())
+        .unwrap_or_default();
+    let (text, parsed) = judge(path, read(path), last.servers.len());
     let seen = hash(&text);
-    match (parsed, latest) {
-        (Ok(fleet), latest) => Loaded {
+    let revision = latest.as_ref().map_or(0, |l| l.number);
+    match parsed {
+        Ok(fleet) => Loaded {
             fleet,
             notice,
             text,
-            revision: latest.map_or(0, |l| l.number),
+            revision,
             findings: Vec::new(),
             seen,
         },
-        (Err(findings), Some(last)) => {
-            let fleet = parse(&last.text).unwrap_or_default();
-            Loaded {
-                fleet,
-                notice,
-                revision: last.number,
-                text: last.text,
-                findings,
-                seen,
-            }
-        }
-        (Err(findings), None) => Loaded {
-            fleet: Fleet::default(),
+        Err(findings) => Loaded {
+            fleet: last,
             notice,
-            text: String::new(),
-            revision: 0,
+            text: latest.map(|l| l.text).unwrap_or_default(),
+            revision,
             findings,
             seen,
         },
@@ -289,10 +311,12 @@ impl Core {
             let revision = touched.map_or_else(|| self.config.revision(), |r| r.number);
             self.facts.change(&spec.id, |fact| fact.revision = revision);
             self.supervisor.declare(spec.clone());
-            self.register_agent(spec).await;
         }
         for spec in &fleet.servers {
             self.want(&spec.id, None);
+        }
+        for spec in &fleet.servers {
+            self.register_agent(spec).await;
         }
         let first = self.config.revision() == 0;
         let text = self.config.text();
@@ -351,7 +375,8 @@ impl Core {
     /// The file as it is on disk, and how it stands.
     pub(crate) fn config_text(&self) -> Result<ConfigText, WireError> {
         let text = read(&self.config.path)
-            .map_err(|f| WireError::new(ErrorCode::InvalidConfig, f.message))?;
+            .map_err(|f| WireError::new(ErrorCode::InvalidConfig, f.message))?
+            .unwrap_or_else(|| self.config.text());
         Ok(ConfigText {
             path: self.config.path.display().to_string(),
             hash: hash(&text),
@@ -380,7 +405,11 @@ impl Core {
     /// Looks at the file and applies it if it is another one.
     pub(crate) async fn reload(&self, by: &str, reason: &str) {
         let _gate = self.config.gate.lock().await;
-        let (text, parsed) = parse_file(read(&self.config.path));
+        let (text, parsed) = judge(
+            &self.config.path,
+            read(&self.config.path),
+            self.fleet().servers.len(),
+        );
         let now = hash(&text);
         {
             let mut state = lock(&self.config.state);
@@ -416,7 +445,10 @@ impl Core {
         make: impl FnOnce(&str) -> Result<String, WireError> + Send,
     ) -> Result<ConfigWritten, WireError> {
         let _gate = self.config.gate.lock().await;
-        let there = read(&self.config.path).map_err(|f| invalid(vec![f]))?;
+        // A file that is gone is written anew from what is in force.
+        let there = read(&self.config.path)
+            .map_err(|f| invalid(vec![f]))?
+            .unwrap_or_else(|| self.config.text());
         let now = hash(&there);
         if let Some(expected) = expected.filter(|e| *e != now) {
             let detail = serde_json::json!({ "expected": expected, "found": now, "diff": unified_diff(&self.config.text_of(expected), &there) });
