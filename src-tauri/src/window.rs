@@ -1,8 +1,9 @@
 //! The window's life: closing it keeps the engine, quitting ends it.
 
 use crate::{host, tray::Shown};
+use std::sync::atomic::{AtomicBool, Ordering};
 use tauri::{AppHandle, Manager, RunEvent, Window, WindowEvent, plugin::TauriPlugin};
-use tauri_plugin_dialog::{DialogExt, MessageDialogButtons};
+use tauri_plugin_dialog::{DialogExt, MessageDialogButtons, MessageDialogResult};
 use tauri_plugin_window_state::StateFlags;
 use tracing::warn;
 
@@ -59,14 +60,29 @@ fn hide(app: &AppHandle) {
     }
 }
 
-/// Without a tray nothing would show that the fleet still runs; so the operator decides.
+const KEEP: &str = "Keep running";
+const STOP: &str = "Stop all and quit";
+
+/// Without a tray nothing would show that the fleet still runs; so the operator decides. Dismissed, the question changes
+/// nothing.
 fn ask(app: &AppHandle) {
+    static ASKING: AtomicBool = AtomicBool::new(false);
+    if ASKING.swap(true, Ordering::SeqCst) {
+        return;
+    }
     let answer = app.clone();
     app.dialog()
         .message("This desktop has no tray. Keep the servers running without a window? Starting Flotilla again brings the window back.")
         .title("Close Flotilla")
-        .buttons(MessageDialogButtons::OkCancelCustom("Keep running".into(), "Stop all and quit".into()))
-        .show(move |keep| if keep { hide(&answer) } else { host::quit(&answer) });
+        .buttons(MessageDialogButtons::YesNoCancelCustom(KEEP.into(), STOP.into(), "Cancel".into()))
+        .show_with_result(move |pressed| {
+            ASKING.store(false, Ordering::SeqCst);
+            match pressed {
+                MessageDialogResult::Custom(button) if button == KEEP => hide(&answer),
+                MessageDialogResult::Custom(button) if button == STOP => host::quit(&answer),
+                _ => {}
+            }
+        });
 }
 
 pub(crate) fn on_run_event(app: &AppHandle, event: RunEvent) {
