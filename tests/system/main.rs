@@ -5,4 +5,5 @@ mod config;
 mod engine;
 mod faults;
 mod foreign;
+mod storm;
 mod surfaces;
