@@ -7,6 +7,7 @@ use rustix::{
     time::{ClockId, clock_gettime},
 };
 use std::{
+    collections::BTreeMap,
     fs, io,
     time::{Duration, Instant},
 };
@@ -114,12 +115,26 @@ pub fn memory(pid: u32) -> io::Result<Memory> {
     })
 }
 
-/// Open descriptors of a process.
+/// Open descriptors of a process, counted by what they are: `pipe`, `socket`, `[pidfd]`, the name of a file.
 ///
 /// # Errors
 /// When it has ended.
-pub fn descriptors(pid: u32) -> io::Result<usize> {
-    Ok(fs::read_dir(format!("/proc/{pid}/fd"))?.count())
+pub fn descriptors(pid: u32) -> io::Result<BTreeMap<String, usize>> {
+    let mut counts = BTreeMap::new();
+    for entry in fs::read_dir(format!("/proc/{pid}/fd"))? {
+        // One that was closed meanwhile is none.
+        let Ok(target) = fs::read_link(entry?.path()) else {
+            continue;
+        };
+        let target = target.to_string_lossy();
+        let what = match target.split_once(':') {
+            Some(("anon_inode", what)) => what,
+            Some((what, _)) => what,
+            None => target.rsplit('/').next().unwrap_or_default(),
+        };
+        *counts.entry(what.to_owned()).or_default() += 1;
+    }
+    Ok(counts)
 }
 
 /// Threads of a process.

@@ -93,14 +93,12 @@ async fn measure(args: &Args) -> Result<ExitCode> {
     let mut table = Table::default();
     let mut dice = Dice::new(args.seed);
     let empty = alone().await?;
-    let mut quiet: Vec<(u32, Memory)> = Vec::new();
+    let mut full: Vec<(u32, Memory)> = Vec::new();
     for count in &args.n {
-        quiet.push((
-            *count,
-            latencies(args, *count, &mut dice, &mut table).await?,
-        ));
+        let memory = latencies(args, *count, &mut dice, &mut table).await?;
+        full.push((*count, memory));
     }
-    memory(&mut table, empty, &quiet);
+    memory(&mut table, empty, full).await?;
     if let (Some(most), true) = (args.n.iter().max(), args.idle > 0) {
         let span = Duration::from_secs(args.idle);
         let (off, sampled) = (idle(*most, "0", span).await?, idle(*most, "2", span).await?);
@@ -374,13 +372,16 @@ fn mid(values: &[f64]) -> f64 {
     rank(values, 0.5)
 }
 
+fn guard_of(engine: u32) -> Result<u32> {
+    let mut all = process::all().into_iter();
+    let guard = all
+        .find(|p| p.parent == engine && p.arguments.get(1).is_some_and(|word| word == "__guard"));
+    Ok(guard.context("the engine has no guard")?.pid)
+}
+
 /// An engine's memory with its guard's.
 fn of_engine(pid: u32) -> Result<Memory> {
-    let guard = process::all()
-        .into_iter()
-        .find(|p| p.parent == pid && p.arguments.get(1).is_some_and(|a| a == "__guard"))
-        .context("the engine has no guard")?;
-    Ok(process::memory(pid)? + process::memory(guard.pid)?)
+    Ok(process::memory(pid)? + process::memory(guard_of(pid)?)?)
 }
 
 /// An engine without servers.
@@ -392,24 +393,54 @@ async fn alone() -> Result<Memory> {
     Ok(memory)
 }
 
-fn memory(table: &mut Table, empty: Memory, quiet: &[(u32, Memory)]) {
+async fn memory(table: &mut Table, empty: Memory, mut full: Vec<(u32, Memory)>) -> Result<()> {
     let mib = |bytes: u64| bytes as f64 / f64::from(1 << 20);
     table.section("memory of the engine with its guard");
     table.limit("RSS without servers, MiB", mib(empty.rss), 40.0, 1);
     table.note("PSS without servers, MiB", mib(empty.pss), 1);
-    for (count, memory) in quiet {
+    full.sort_by_key(|(count, _)| *count);
+    for (count, memory) in &full {
         table.note(&format!("RSS with {count}, MiB"), mib(memory.rss), 1);
         table.note(&format!("PSS with {count}, MiB"), mib(memory.pss), 1);
     }
-    let mut by_count = quiet.to_vec();
-    by_count.sort_by_key(|(count, _)| *count);
-    // The slope between the two largest: what one more quiet child costs.
-    if let [.., (few, less), (many, more)] = by_count.as_slice()
+    // Slopes between the two largest: what one more costs, without what an engine costs anyway.
+    if let [.., (few, less), (many, more)] = full.as_slice()
         && many > few
     {
-        let kib = (more.rss as f64 - less.rss as f64) / 1024.0 / f64::from(many - few);
-        table.limit(&format!("KiB a quiet child, {few} to {many}"), kib, 16.0, 1);
+        let each = |less: f64, more: f64| (more - less) / 1024.0 / f64::from(many - few);
+        let rss = |memory: Memory| memory.rss as f64;
+        let (less_bare, more_bare) = (quiet(*few).await?, quiet(*many).await?);
+        let child = |(declared, running)| rss(running) - rss(declared);
+        table.limit(
+            "KiB a quiet child, beside rings",
+            each(child(less_bare), child(more_bare)),
+            16.0,
+            1,
+        );
+        table.note(
+            "KiB a server that is declared",
+            each(rss(less_bare.0), rss(more_bare.0)),
+            1,
+        );
+        table.note(
+            "KiB of both with their samples",
+            each(rss(*less), rss(*more)),
+            1,
+        );
     }
+    Ok(())
+}
+
+/// Memory of an engine that keeps no samples: with `count` servers declared, and with all of them running quietly.
+async fn quiet(count: u32) -> Result<(Memory, Memory)> {
+    let mut side = Side::engine(count, "0").await?;
+    settle().await;
+    let declared = of_engine(side.pid())?;
+    side.start().await?;
+    settle().await;
+    let running = of_engine(side.pid())?;
+    side.end().await?;
+    Ok((declared, running))
 }
 
 /// CPU that an engine and its guard use while nothing happens to `count` children, in percent of one core.
@@ -419,10 +450,7 @@ async fn idle(count: u32, sampling: &str, span: Duration) -> Result<f64> {
     // What a start entails is over; the timer that forgets restarts is due after 30 s.
     tokio::time::sleep(Duration::from_secs(3)).await;
     let pid = side.pid();
-    let guard = process::all()
-        .into_iter()
-        .find(|p| p.parent == pid && p.arguments.get(1).is_some_and(|a| a == "__guard"));
-    let guard = guard.context("the engine has no guard")?.pid;
+    let guard = guard_of(pid)?;
     let used = || anyhow::Ok(process::cpu_time(pid)? + process::cpu_time(guard)?);
     let (before, begun) = (used()?, Instant::now());
     tokio::time::sleep(span).await;
