@@ -6,7 +6,7 @@ use flotilla_contract::{
     frame::{Topic, Update},
 };
 use flotilla_os::{Ending, Mark, Process, ProcessTable, family, kill_family, signal_process};
-use flotilla_remote::{Boot, Client, News, Source};
+use flotilla_remote::{Boot, Client, Error, News, Source};
 use flotilla_tests::{PATIENCE, id, program};
 use std::{
     fs::{self, File},
@@ -175,11 +175,21 @@ impl App {
         child.wait().expect("reap the application");
     }
 
-    /// Ends it as `flotilla shutdown` does.
+    /// Ends it as a client of its engine can.
     pub(crate) async fn shut_down(&mut self) {
         let client = self.client.take().expect("attached");
-        let asked = client.run::<EngineShutdown>(Default::default()).await;
-        asked.expect("the engine takes it");
+        // The connection may be closed before the answer is through; that the end comes is looked at by the caller.
+        match client.run::<EngineShutdown>(Default::default()).await {
+            Ok(_) | Err(Error::Lost) => {}
+            Err(other) => panic!("{other}"),
+        }
+    }
+
+    /// Ends it as the end of a session does.
+    pub(crate) fn terminate(&self) {
+        let pid = self.boot().pid;
+        let start = ProcessTable::read().get(pid).expect("it runs").start_time;
+        assert!(signal_process(pid, start, Ending::Polite));
     }
 
     /// Waits for the end of what was launched: of its own accord, and without an error.
@@ -199,6 +209,15 @@ impl App {
 
     fn mark(&self) -> Mark {
         Mark::of_home(&self.home().canonicalize().expect("the home is there"))
+    }
+
+    /// Waits until this process has ended, whoever started it.
+    pub(crate) async fn ended(&self, pid: u32) {
+        eventually("the end of a process", || {
+            let table = ProcessTable::read();
+            table.get(pid).is_none_or(|p| p.zombie).then_some(())
+        })
+        .await;
     }
 
     /// Waits until no process of the fleet is left.

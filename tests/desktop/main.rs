@@ -8,7 +8,7 @@ mod app;
 mod page;
 mod screen;
 
-use app::{App, eventually};
+use app::App;
 use flotilla_contract::state::Status;
 use flotilla_tests::{fixture, pid};
 use page::Page;
@@ -105,8 +105,10 @@ async fn the_window_shows_what_happens_and_does_what_is_pressed() {
     page.sees("[role=log]", "ahoy-from-steady").await;
     page.picture("server-logs").await;
 
-    // The command line's `shutdown` ends window and fleet.
+    // Asked by a client of its engine, the window ends with its fleet.
+    let engine = app.boot().pid;
     app.shut_down().await;
+    app.ended(engine).await;
     app.leaves_nothing().await;
 }
 
@@ -160,8 +162,8 @@ async fn closing_asks_a_second_launch_brings_it_back_and_the_end_takes_the_fleet
     app.launch();
     app.attach().await;
     up(&mut app).await;
-    eventually("the window", || screen.find(app.boot().pid, WINDOW)).await;
-    app.shut_down().await;
+    screen.shows(app.boot().pid, WINDOW).await;
+    app.terminate();
     app.ended_well().await;
     app.leaves_nothing().await;
 }
