@@ -7,8 +7,9 @@ const system = process.env['FLOTILLA_CHROMIUM'] ?? '/usr/bin/chromium';
 export default defineConfig({
   testDir: 'tests',
   outputDir: 'test-results',
-  timeout: 60_000,
-  expect: { timeout: 15_000 },
+  // Generous: a busy machine with two cores must not decide about a test.
+  timeout: 180_000,
+  expect: { timeout: 45_000 },
   // Each worker has an engine of its own with its own home.
   workers: 2,
   fullyParallel: false,
