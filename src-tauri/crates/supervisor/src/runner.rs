@@ -35,8 +35,9 @@ const FLOOD_BYTES: usize = 1 << 20;
 const FLOOD_WINDOW: Duration = Duration::from_millis(100);
 /// Lines kept with an exit.
 const LAST_LINES: usize = 20;
-/// How long after an exit its strays are looked for; the replacement goes first.
-const SWEEP_AFTER: Duration = Duration::from_millis(20);
+/// How long after an exit its strays are looked for (its group is killed at once). The replacement goes first, and when
+/// a whole fleet was killed, all replacements: a look reads every process of the machine, and would take a core from them.
+const SWEEP_AFTER: Duration = Duration::from_millis(250);
 
 /// The process at hand.
 struct Process {
