@@ -39,10 +39,16 @@ async fn the_window_shows_what_happens_and_does_what_is_pressed() {
 
     page.sees("[aria-label=Attention]", "broken.*xited with code 3")
         .await;
+    page.sees("main", r"Memory \d[\d.]* ?MiB").await;
     page.picture("overview").await;
 
-    page.press("//nav[@aria-label='Main']//a[normalize-space()='Servers' or .//*[normalize-space()='Servers']]")
+    for place in ["Logs", "Agents", "Fleets", "Settings", "Servers"] {
+        page.press(&format!(
+            "//nav[@aria-label='Main']//a[.//*[normalize-space()='{place}']]"
+        ))
         .await;
+        page.sees("h1", &format!("^{place}$")).await;
+    }
     page.sees(&row("steady"), "Running").await;
     page.sees(&row("broken"), "Failed").await;
     page.sees(&row("later"), "Stopped").await;
@@ -104,6 +110,7 @@ async fn the_window_shows_what_happens_and_does_what_is_pressed() {
         .await;
     page.sees("[role=log]", "ahoy-from-steady").await;
     page.picture("server-logs").await;
+    page.went_well().await;
 
     // Asked by a client of its engine, the window ends with its fleet.
     let engine = app.boot().pid;

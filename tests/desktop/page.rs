@@ -34,6 +34,14 @@ const SEES: &str = r"
     if (!look()) changes.observe(document, { attributes: true, characterData: true, childList: true, subtree: true });
 ";
 
+/// Keeps what goes wrong without being seen: exceptions, and what the window's own policy forbids.
+const LISTEN: &str = r"
+    window.wrong = [];
+    addEventListener('error', (event) => wrong.push(event.message));
+    addEventListener('unhandledrejection', (event) => wrong.push(String(event.reason)));
+    addEventListener('securitypolicyviolation', (event) => wrong.push(event.violatedDirective + ': ' + event.blockedURI));
+";
+
 /// The page, and the drivers that lead to it.
 pub(crate) struct Page {
     client: Client,
@@ -70,6 +78,8 @@ impl Page {
             .update_timeouts(patience)
             .await
             .expect("set the timeouts");
+        let listening = client.execute(LISTEN, vec![]).await;
+        listening.expect("listen to the page");
         Self { client, driver }
     }
 
@@ -106,6 +116,12 @@ impl Page {
             self.picture("failure").await;
             panic!("failed to press {xpath}: {error}");
         }
+    }
+
+    /// Nothing went wrong on the page since it was opened.
+    pub(crate) async fn went_well(&self) {
+        let wrong = self.client.execute("return window.wrong", vec![]).await;
+        assert_eq!(wrong.expect("ask the page"), json!([]));
     }
 
     /// Keeps a picture of the window in `TARGET/test-artifacts`.
