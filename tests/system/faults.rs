@@ -325,7 +325,7 @@ async fn ceilings_restart_with_the_reason() {
         + &fixture(
             "forks",
             "--children 4",
-            &format!("restart = {{ max_restarts = 0 }}\nlimits = {{ children = 2 }}"),
+            "restart = { max_restarts = 0 }\nlimits = { children = 2 }",
         );
     let mut bed = Bed::new(&config).await;
     let view = bed

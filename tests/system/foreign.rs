@@ -258,8 +258,8 @@ async fn a_server_over_http_is_started_on_its_ports_and_watched_at_a_url() {
 fn free_ports(apart: u16) -> u16 {
     use std::net::TcpListener;
     for _ in 0..200 {
-        let first = TcpListener::bind("127.0.0.1:0").unwrap();
-        let port = first.local_addr().unwrap().port();
+        let first = TcpListener::bind("127.0.0.1:0").expect("a free port");
+        let port = first.local_addr().expect("its address").port();
         if port < u16::MAX - apart && TcpListener::bind(("127.0.0.1", port + apart)).is_ok() {
             return port;
         }

@@ -137,7 +137,10 @@ pub enum Link {
 
 /// One piece of news.
 #[derive(Debug)]
-#[expect(clippy::large_enum_variant, reason = "passed on once; a box would be one more allocation for each")]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "passed on once; a box would be one more allocation for each"
+)]
 pub enum News {
     /// JSON.
     Update(Update),

@@ -185,7 +185,10 @@ async fn answers_find_their_callers() {
     };
     let (first, second, ()) = tokio::join!(biased; client.call("engine.info", json!({})), client.call("server.get", json!({})), script);
     assert_eq!(first.unwrap(), json!(1));
-    assert_eq!(second.unwrap_err().to_string(), "failed to find the server x");
+    assert_eq!(
+        second.unwrap_err().to_string(),
+        "failed to find the server x"
+    );
 }
 
 #[tokio::test]
