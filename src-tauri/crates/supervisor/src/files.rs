@@ -119,7 +119,10 @@ fn write_all(dir: &Path, from: &Receiver<Batch>) {
     let mut open: HashMap<InstanceId, (File, u64)> = HashMap::new();
     for batch in from {
         if open.len() >= OPEN && !open.contains_key(&batch.id) {
-            open.clear();
+            // Any one: when more instances write in turn than files are open, no order of use says which is next.
+            if let Some(other) = open.keys().next().cloned() {
+                open.remove(&other);
+            }
         }
         if let Err(error) = write_one(dir, &mut open, &batch) {
             open.remove(&batch.id);
@@ -137,8 +140,12 @@ fn write_one(
         .join(batch.id.server.as_str())
         .join(format!("{}.log", batch.id.index));
     if !open.contains_key(&batch.id) {
-        fs::create_dir_all(dir.join(batch.id.server.as_str()))?;
-        let file = OpenOptions::new().create(true).append(true).open(&path)?;
+        let append = || OpenOptions::new().create(true).append(true).open(&path);
+        let file = append().or_else(|_| {
+            // The first line of a server, or somebody took its folder away.
+            fs::create_dir_all(dir.join(batch.id.server.as_str()))?;
+            append()
+        })?;
         let size = file.metadata()?.len();
         open.insert(batch.id.clone(), (file, size));
     }
