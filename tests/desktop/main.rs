@@ -71,10 +71,8 @@ async fn the_window_shows_what_happens_and_does_what_is_pressed() {
     assert_ne!(again, killed);
 
     // Restart, which asks first and then tells the end.
-    page.press(&format!(
-        "//*[@data-server='steady']//a[normalize-space()='steady']"
-    ))
-    .await;
+    page.press("//*[@data-server='steady']//a[normalize-space()='steady']")
+        .await;
     page.sees("h2", "^steady$").await;
     page.press("//button[normalize-space()='Restart']").await;
     page.press("//*[@role='alertdialog']//button[starts-with(normalize-space(), 'Restart')]")
@@ -138,11 +136,10 @@ async fn closing_asks_a_second_launch_brings_it_back_and_the_end_takes_the_fleet
     let window = screen.shows(engine.pid, WINDOW).await;
 
     // No tray on this display, so closing asks; a question that is dismissed changes nothing.
-    screen.close(window);
-    screen.press(screen.shows(engine.pid, QUESTION).await, &[ESCAPE]);
+    let question = screen.asks(window, engine.pid, QUESTION).await;
+    screen.press(question, &[ESCAPE]);
     screen.shows_no_more(engine.pid, QUESTION).await;
-    screen.close(window);
-    let question = screen.shows(engine.pid, QUESTION).await;
+    let question = screen.asks(window, engine.pid, QUESTION).await;
     assert_eq!(screen.shows(engine.pid, WINDOW).await, window);
 
     // Kept running without a window, brought back by a second launch that is no second engine.
@@ -154,8 +151,7 @@ async fn closing_asks_a_second_launch_brings_it_back_and_the_end_takes_the_fleet
     assert_eq!(up(&mut app).await, server, "nothing was started anew");
 
     // Stop all and quit.
-    screen.close(window);
-    let question = screen.shows(engine.pid, QUESTION).await;
+    let question = screen.asks(window, engine.pid, QUESTION).await;
     screen.press(question, &[TAB, ENTER]);
     app.ended_well().await;
     app.leaves_nothing().await;

@@ -1,6 +1,7 @@
 //! The display as a window manager and a keyboard see it.
 
 use crate::app::eventually;
+use std::time::{Duration, Instant};
 use x11rb::{
     CURRENT_TIME,
     connection::Connection,
@@ -19,6 +20,9 @@ use x11rb::{
 pub(crate) const TAB: u32 = 0xff09;
 pub(crate) const ENTER: u32 = 0xff0d;
 pub(crate) const ESCAPE: u32 = 0xff1b;
+
+/// A person presses again after about as long.
+const AGAIN: Duration = Duration::from_secs(2);
 
 pub(crate) struct Screen {
     x: RustConnection,
@@ -70,8 +74,24 @@ impl Screen {
         eventually(title, || self.find(process, title).is_none().then_some(())).await;
     }
 
+    /// Presses the cross of a window and waits for the question. A press that comes in the moment in which an earlier
+    /// question goes is part of that one, so it is made again.
+    pub(crate) async fn asks(&self, window: Window, process: u32, question: &str) -> Window {
+        let mut pressed: Option<Instant> = None;
+        eventually(question, || {
+            let found = self.find(process, question);
+            let due = pressed.is_none_or(|at| at.elapsed() > AGAIN);
+            if found.is_none() && due {
+                self.close(window);
+                pressed = Some(Instant::now());
+            }
+            found
+        })
+        .await
+    }
+
     /// What a window manager says when the cross of a window is pressed.
-    pub(crate) fn close(&self, window: Window) {
+    fn close(&self, window: Window) {
         let data = [self.atom("WM_DELETE_WINDOW"), CURRENT_TIME, 0, 0, 0];
         let message = ClientMessageEvent::new(32, window, self.atom("WM_PROTOCOLS"), data);
         let sent = self
