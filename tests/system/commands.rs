@@ -270,8 +270,16 @@ async fn overrides_are_shown_kept_and_taken_back() {
     );
     bed.start(&["s"]).await;
     assert_eq!(bed.alive().len(), 2);
+    // Edited while no engine ran, the file is the newer word.
+    bed.scale("s", 3).await;
+    bed.stop_engine();
+    bed.write_config(&fixture("s", "", "replicas = 2"));
+    bed.start_engine().await;
+    let view = bed.server("s").await;
+    assert_eq!((view.r#override, view.wanted_replicas), (None, 2));
+    bed.scale("s", 3).await;
     bed.run::<ServerReset>(targets(&["s"])).await.unwrap();
-    let view = bed.until("s", |v| v.instances.len() == 1).await;
+    let view = bed.until("s", |v| v.instances.len() == 2).await;
     assert_eq!(view.r#override, None);
 }
 

@@ -67,6 +67,8 @@ pub(crate) struct Loaded {
     revision: u64,
     findings: Vec<ConfigFinding>,
     seen: String,
+    /// What changed in the file while no engine ran.
+    pub(crate) meanwhile: Vec<Change>,
 }
 
 impl ConfigState {
@@ -209,6 +211,11 @@ pub(crate) async fn load(path: &Path, control: &Control) -> Loaded {
     let revision = latest.as_ref().map_or(0, |l| l.number);
     match parsed {
         Ok(fleet) => Loaded {
+            meanwhile: if latest.is_some() {
+                diff(&last, &fleet)
+            } else {
+                Vec::new()
+            },
             fleet,
             notice,
             text,
@@ -217,6 +224,7 @@ pub(crate) async fn load(path: &Path, control: &Control) -> Loaded {
             seen,
         },
         Err(findings) => Loaded {
+            meanwhile: Vec::new(),
             fleet: last,
             notice,
             text: latest.map(|l| l.text).unwrap_or_default(),
@@ -299,8 +307,17 @@ pub(crate) fn edit_error(error: flotilla_config::edit::EditError) -> WireError {
 
 impl Core {
     /// At the start: brings every server back as it was wanted.
-    pub(crate) async fn bring_back(&self) {
+    pub(crate) async fn bring_back(&self, meanwhile: Vec<Change>) {
         let fleet = self.fleet();
+        for change in &meanwhile {
+            match (&change.server, &change.kind) {
+                (Some(id), ChangeKind::Removed) => self.forget_server(id).await,
+                (Some(id), ChangeKind::Changed { effects, .. }) => {
+                    self.take_newer_word(id, *effects).await
+                }
+                _ => {}
+            }
+        }
         let revisions = self.control.revisions(HISTORY).await.unwrap_or_default();
         for spec in &fleet.servers {
             // A revision's sentences begin with the name of the server that they are about.
@@ -332,7 +349,7 @@ impl Core {
                     .map(|s| format!("{}: declared", s.id))
                     .collect()
             } else {
-                vec!["changed while no engine ran".to_owned()]
+                meanwhile.into_iter().map(|c| c.sentence).collect()
             };
             self.record("file", "read at the start of the engine", &text, changes)
                 .await;
@@ -537,9 +554,7 @@ impl Core {
                         "{id} is busy; it is stopped when it takes orders again."
                     ));
                 }
-                self.set_wish(&id, None).await;
-                self.facts.remove(&id);
-                self.unregister_agent(&id).await;
+                self.forget_server(&id).await;
                 self.tell(Some(&id), EventKind::Removed);
                 None
             }
@@ -565,23 +580,30 @@ impl Core {
         }
     }
 
-    async fn apply_effects(&self, spec: &ServerSpec, effects: Effects, sentence: &str) {
-        let id = &spec.id;
-        if effects.replicas || effects.autostart {
-            // The file was edited in exactly this field: it is the newer word.
-            if let Some(mut wish) = self.facts.get(id).wish {
-                wish.replicas = wish.replicas.filter(|_| !effects.replicas);
-                wish.running = wish.running.filter(|_| !effects.autostart);
-                self.set_wish(
-                    id,
-                    (wish.replicas.is_some() || wish.running.is_some()).then_some(wish),
-                )
-                .await;
-            }
+    /// A field that was edited in the file is a newer word than its override; another command or URL is another server.
+    async fn take_newer_word(&self, id: &ServerId, effects: Effects) {
+        if let Some(mut wish) = self.facts.get(id).wish
+            && (effects.replicas || effects.autostart)
+        {
+            wish.replicas = wish.replicas.filter(|_| !effects.replicas);
+            wish.running = wish.running.filter(|_| !effects.autostart);
+            let wish = (wish.replicas.is_some() || wish.running.is_some()).then_some(wish);
+            self.set_wish(id, wish).await;
         }
         if effects.process {
             self.facts.is_another(id);
         }
+    }
+
+    async fn forget_server(&self, id: &ServerId) {
+        self.set_wish(id, None).await;
+        self.facts.remove(id);
+        self.unregister_agent(id).await;
+    }
+
+    async fn apply_effects(&self, spec: &ServerSpec, effects: Effects, sentence: &str) {
+        let id = &spec.id;
+        self.take_newer_word(id, effects).await;
         self.supervisor.declare(spec.clone());
         if effects.replicas || effects.autostart || effects.admin {
             self.want(id, None);
@@ -592,7 +614,9 @@ impl Core {
                 .observe(id)
                 .map(|seen| seen.instances)
                 .unwrap_or_default();
-            for instance in instances {
+            // Those on their way out stay so.
+            let wanted = self.desired(spec).replicas;
+            for instance in instances.into_iter().filter(|i| i.id.index <= wanted) {
                 if self
                     .supervisor
                     .restart(

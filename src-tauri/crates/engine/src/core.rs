@@ -117,8 +117,9 @@ impl Core {
         let path = options
             .config
             .unwrap_or_else(|| home.path().join("fleet.toml"));
-        let loaded = crate::config::load(&path, &control).await;
-        notices.extend(loaded.notice.clone());
+        let mut loaded = crate::config::load(&path, &control).await;
+        notices.extend(loaded.notice.take());
+        let meanwhile = std::mem::take(&mut loaded.meanwhile);
 
         let stored = |error: flotilla_store::Error| unusable(error.to_string());
         let (overrides, memories) = (
@@ -189,7 +190,7 @@ impl Core {
             boot: boot.clone(),
         });
         core.tell(None, EventKind::EngineStarted { boot });
-        core.bring_back().await;
+        core.bring_back(meanwhile).await;
         core.clone().run_tasks();
         Ok(core)
     }

@@ -294,19 +294,18 @@ impl Sessions {
         self: &Arc<Self>,
         id: InstanceId,
         session: &Session,
-        mut garbage: mpsc::Receiver<Garbage>,
+        mut garbage: Option<mpsc::Receiver<Garbage>>,
         until: tokio_util::sync::CancellationToken,
     ) {
         let mut notifications = session.notifications();
         let supervisor = self.supervisor.get().cloned();
         tokio::spawn(async move {
             let Some(supervisor) = supervisor else { return };
-            let mut open = true;
             loop {
                 tokio::select! {
                     () = until.cancelled() => return,
-                    line = garbage.recv(), if open => match line {
-                        None => open = false,
+                    line = next(&mut garbage) => match line {
+                        None => garbage = None,
                         Some(line) => {
                             if line.lost > 0 {
                                 supervisor.log(&id, Stream::Supervisor, &format!("{} lines on its standard output were not kept", line.lost));
@@ -325,6 +324,13 @@ impl Sessions {
     }
 }
 
+async fn next(garbage: &mut Option<mpsc::Receiver<Garbage>>) -> Option<Garbage> {
+    match garbage {
+        Some(lines) => lines.recv().await,
+        None => std::future::pending().await,
+    }
+}
+
 /// Tools as listed.
 pub(crate) struct Listed {
     pub(crate) list: ToolList,
@@ -338,22 +344,22 @@ pub(crate) struct Doors(pub(crate) Arc<Sessions>);
 impl Link for Doors {
     fn open(&self, place: &Place, spec: &Arc<ServerSpec>, endpoint: Endpoint) {
         let sessions = &self.0;
-        let (to, garbage) = mpsc::channel(GARBAGE);
         let greet_timeout =
             Duration::from_millis(spec.health.start_timeout_ms).max(Duration::from_secs(5));
         let mut options = Options {
             greet_timeout,
-            garbage: Some(to),
             ..Options::default()
         };
         let stdio = matches!(endpoint, Endpoint::Stdio { .. });
+        let mut garbage = None;
         let session = match endpoint {
-            Endpoint::Stdio { input, output } => Ok(Session::stdio(output, input, options)),
-            Endpoint::Http { url, headers } => {
-                options.garbage = None;
-                HttpTarget::new(&sessions.http, &url, headers)
-                    .map(|target| Session::http(target, options))
+            Endpoint::Stdio { input, output } => {
+                let (to, lines) = mpsc::channel(GARBAGE);
+                (options.garbage, garbage) = (Some(to), Some(lines));
+                Ok(Session::stdio(output, input, options))
             }
+            Endpoint::Http { url, headers } => HttpTarget::new(&sessions.http, &url, headers)
+                .map(|target| Session::http(target, options)),
         };
         let until = tokio_util::sync::CancellationToken::new();
         if let Ok(session) = &session {
@@ -396,7 +402,9 @@ impl Link for Doors {
             tokio::spawn(async move { session.close().await });
         }
         drop(seat);
-        excuse.then(|| format!("{} ended when it was asked which MCP versions it speaks; it is started again and asked in the old way", place.id.server))
+        excuse.then(|| {
+            "ended when it was asked which MCP versions it speaks; it is started again and asked in the old way".to_owned()
+        })
     }
 }
 

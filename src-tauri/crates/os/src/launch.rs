@@ -92,6 +92,48 @@ pub fn login_path() -> Option<OsString> {
     }
 }
 
+/// Raises this process's limit of open files to what the system allows: a fleet needs several per server. Gives the
+/// limit as it was, for [`restore_open_files`] of children.
+#[must_use]
+pub fn raise_open_files() -> Option<u64> {
+    #[cfg(unix)]
+    {
+        use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+        let was = getrlimit(Resource::Nofile);
+        let raised = Rlimit {
+            current: was.maximum,
+            maximum: was.maximum,
+        };
+        setrlimit(Resource::Nofile, raised).ok()?;
+        was.current
+    }
+    #[cfg(not(unix))]
+    None
+}
+
+/// Gives a child the limit of open files that this process had at first: some programs go through every descriptor
+/// that they may have.
+pub fn restore_open_files(pid: u32, limit: u64) {
+    #[cfg(target_os = "linux")]
+    {
+        use rustix::process::{Pid, Resource, Rlimit, getrlimit, prlimit};
+        let maximum = getrlimit(Resource::Nofile).maximum;
+        if let Some(pid) = i32::try_from(pid).ok().and_then(Pid::from_raw) {
+            // A child that has ended already needs no limit.
+            let _ = prlimit(
+                Some(pid),
+                Resource::Nofile,
+                Rlimit {
+                    current: Some(limit),
+                    maximum,
+                },
+            );
+        }
+    }
+    #[cfg(not(target_os = "linux"))]
+    let _ = (pid, limit);
+}
+
 /// Why a program cannot be started.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum NotFound {

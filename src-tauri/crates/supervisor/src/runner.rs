@@ -72,6 +72,8 @@ pub(crate) struct Runner {
     correlation: Option<String>,
     ticket: u64,
     wanted: bool,
+    /// The end of the last process, not in the log yet: what is decided about it goes on the same line.
+    exit_note: Option<String>,
 }
 
 /// What one turn of the loop saw.
@@ -122,6 +124,7 @@ impl Runner {
             correlation: None,
             ticket: 0,
             wanted: false,
+            exit_note: None,
         }
     }
 
@@ -258,6 +261,9 @@ impl Runner {
         for effect in self.unit.on(now, input) {
             self.perform(effect);
         }
+        if let Some(note) = self.exit_note.take() {
+            self.note(&note);
+        }
         self.follow_process(now);
     }
 
@@ -342,28 +348,27 @@ impl Runner {
     }
 
     fn on_told(&mut self, told: Told) {
-        let exit = || self.last_exit.clone();
         let what = match told {
             Told::Starting => EventKind::Starting,
             Told::Started => EventKind::Started {
                 pid: self.process.as_ref().map(|p| p.pid),
             },
             Told::Stopped { reason } => EventKind::Stopped {
-                exit: exit().filter(|_| self.place.spawn > 0),
+                exit: self.last_exit.clone().filter(|_| self.place.spawn > 0),
                 reason,
             },
             Told::Restarting { attempt, delay } => {
                 let next_try = wall() + millis(delay);
-                self.note(&format!(
-                    "restart {attempt} in {}: {}",
-                    span(delay),
-                    self.last_exit.as_ref().map_or("", |e| &e.reason)
-                ));
+                let ended = self
+                    .exit_note
+                    .take()
+                    .map_or_else(String::new, |note| note + "; ");
+                self.note(&format!("{ended}restart {attempt} in {}", span(delay)));
                 EventKind::Restarting {
                     attempt,
                     delay: millis(delay),
                     next_try,
-                    exit: exit(),
+                    exit: self.last_exit.clone(),
                 }
             }
             Told::Failed { error } => {
@@ -371,7 +376,7 @@ impl Runner {
                 EventKind::Failed {
                     restarts: self.unit.restarts,
                     error,
-                    exit: exit(),
+                    exit: self.last_exit.clone(),
                 }
             }
             Told::Recovered { attempts } => EventKind::Recovered { attempts },
@@ -500,7 +505,7 @@ impl Runner {
             reason: reason.clone(),
             ran_ms,
         });
-        self.note(&format!("process {pid} {reason}"));
+        self.exit_note = Some(format!("process {pid} {reason}"));
         self.cell.pid.store(0, Ordering::Relaxed);
         self.probing = None;
         Input::Exited { exit, excused }

@@ -12,7 +12,9 @@ use crate::{
 use flotilla_contract::{ServerSpec, spec::Transport, state::HealthCode};
 use flotilla_os::{
     MARK_VARIABLE, Mark,
-    launch::{NotFound, child_environment, find_program, login_path},
+    launch::{
+        NotFound, child_environment, find_program, login_path, raise_open_files, restore_open_files,
+    },
 };
 use std::{
     ffi::OsString,
@@ -64,6 +66,12 @@ fn environment() -> &'static [(OsString, OsString)] {
         variables.push(("PATH".into(), search_path()));
         variables
     })
+}
+
+/// Raises this process's limit of open files at the first call, and tells what it was.
+pub(crate) fn open_files_at_first() -> Option<u64> {
+    static LIMIT: OnceLock<Option<u64>> = OnceLock::new();
+    *LIMIT.get_or_init(raise_open_files)
 }
 
 /// A command with the environment that every child gets, in a group of its own, with its mark.
@@ -147,6 +155,9 @@ pub(crate) fn spawn(
         }
     })?;
     let pid = child.id().unwrap_or_default();
+    if let Some(limit) = open_files_at_first() {
+        restore_open_files(pid, limit);
+    }
     let output = child.stdout.take();
     let stderr = child.stderr.take().and_then(|pipe| Pipe::stderr(pipe).ok());
     let (endpoint, stdout) = match (&spec.transport, child.stdin.take(), output) {

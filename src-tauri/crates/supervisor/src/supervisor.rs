@@ -124,6 +124,8 @@ impl Supervisor {
     /// Starts with nothing declared. Must be called within a Tokio runtime.
     #[must_use]
     pub fn start(options: Options, ports: Ports) -> Self {
+        // Three descriptors and more per server: the usual limit of 1,024 ends at about 200 servers.
+        let _ = crate::spawn::open_files_at_first();
         Self {
             shared: Arc::new(Shared::new(options, ports)),
         }
