@@ -629,7 +629,12 @@ impl Handler for Core {
             std::iter::once((None, "asked", true)),
         )
         .await;
-        self.shutdown_requested.cancel();
+        let asked = self.shutdown_requested.clone();
+        tokio::spawn(async move {
+            // The answer goes first: a host closes its connections at once.
+            tokio::time::sleep(Duration::from_millis(200)).await;
+            asked.cancel();
+        });
         Ok(Empty {})
     }
 }

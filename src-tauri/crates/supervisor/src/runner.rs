@@ -20,7 +20,10 @@ use flotilla_contract::{
     event::NewEvent,
     log::Stream,
     spec::{Check, Transport},
-    state::{HealthCode, HealthLevel, HealthReport, LastExit, ProcessAxis, ProcessState, Status},
+    state::{
+        HealthCode, HealthLevel, HealthReport, LastExit, NextAction, ProcessAxis, ProcessState,
+        Status,
+    },
 };
 use flotilla_os::{Ending, Mark, signal_group, signal_process};
 use std::{
@@ -729,13 +732,22 @@ impl Runner {
 
     // --- telling ------------------------------------------------------------------------------------------------
 
+    fn next_action(&self) -> NextAction {
+        let monitored = matches!(self.spec.transport, Transport::Url { .. });
+        match next_action(self.health.code) {
+            // Nobody here can restart what somebody else started.
+            NextAction::Restart | NextAction::RetryNow if monitored => NextAction::EditConfig,
+            action => action,
+        }
+    }
+
     fn report(&self) -> HealthReport {
         HealthReport {
             level: self.health.level,
             since: self.health.since,
             code: self.health.code,
             sentence: self.health.sentence.clone(),
-            action: next_action(self.health.code),
+            action: self.next_action(),
             checked_at: self.health.checked_at,
             check_ms: self.health.check_ms,
         }

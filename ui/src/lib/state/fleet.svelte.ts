@@ -1,6 +1,7 @@
 import { SvelteMap } from 'svelte/reactivity';
 import type { EngineInfo, FleetCounts, FleetDelta, FleetSnapshot, ServerView, Update } from '$lib/contract';
 import type { CallError, Transport } from '$lib/transport';
+import type { Samples } from './metrics.svelte';
 
 const NO_COUNTS: FleetCounts = {
   total: 0,
@@ -56,6 +57,18 @@ export class Fleet {
     if (update.update === 'fleet') this.#replace(update);
     else if (update.update === 'changed') return this.#advance(update);
     return true;
+  }
+
+  /** Takes the figures of a tick in: deltas carry them only when something else changed too. */
+  sampled(samples: Samples): void {
+    for (const server of this.servers.values()) {
+      if (!server.instances.some((instance) => samples.has(instance.id))) continue;
+      const instances = server.instances.map((instance) => {
+        const sample = instance.pid === undefined ? undefined : samples.get(instance.id);
+        return sample ? { ...instance, sample } : instance;
+      });
+      this.servers.set(server.spec.id, { ...server, instances });
+    }
   }
 
   #subscribe(): void {

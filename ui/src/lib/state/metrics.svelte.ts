@@ -1,4 +1,4 @@
-import type { Metric, MetricAnswer, SeriesInfo } from '$lib/contract';
+import type { Metric, MetricAnswer, Sample, SeriesInfo } from '$lib/contract';
 import type { Transport } from '$lib/transport';
 
 const MAGIC = 0x31584d46; // "FMX1", little-endian
@@ -40,6 +40,9 @@ export interface Pick {
   instance?: number;
 }
 
+/** The latest totals of each process tree, by instance (`server#index`). */
+export type Samples = ReadonlyMap<string, Sample>;
+
 interface Series {
   metric: Metric;
   server: string;
@@ -65,14 +68,16 @@ export class Metrics {
   pausedAt = $state<number>();
 
   #transport: Transport;
+  #onSamples: (samples: Samples) => void;
   #times = new Float64Array(0);
   #length = 0;
   #series = new Map<string, Series>();
   #byNumber = new Map<number, Series>();
   #answers = 0;
 
-  constructor(transport: Transport) {
+  constructor(transport: Transport, onSamples: (samples: Samples) => void = () => undefined) {
     this.#transport = transport;
+    this.#onSamples = onSamples;
     this.#grow(1024);
   }
 
@@ -125,6 +130,29 @@ export class Metrics {
     this.#length += 1;
     this.last = tick.at;
     this.version += 1;
+    this.#onSamples(this.#samples(tick));
+  }
+
+  /** A tick by instance. One that has no memory has no process. */
+  #samples(tick: Tick): Samples {
+    const samples = new Map<string, Sample>();
+    tick.numbers.forEach((number, i) => {
+      const series = this.#byNumber.get(number);
+      const value = tick.values[i] ?? NaN;
+      if (!series || Number.isNaN(value) || series.metric === 'health' || series.metric === 'restarts') return;
+      const id = `${series.server}#${series.instance}`;
+      const sample = samples.get(id) ?? {
+        at: tick.at,
+        cpu_percent: 0,
+        rss_bytes: 0,
+        open_files: 0,
+        threads: 0,
+        children: 0,
+      };
+      sample[series.metric] = value;
+      samples.set(id, sample);
+    });
+    return samples;
   }
 
   pause(): void {

@@ -90,3 +90,13 @@ test('only half an hour is kept, however long it runs', () => {
   expect(times.length).toBeLessThan(900 + 65);
   expect(metrics.latest({ metric: 'rss_bytes' })).toBe(2999);
 });
+
+test('each tick gives the figures of every instance that has some', () => {
+  const seen: [string, number, number][] = [];
+  const metrics = new Metrics({} as Transport, (samples) => {
+    for (const [id, sample] of samples) seen.push([id, sample.cpu_percent, sample.rss_bytes]);
+  });
+  metrics.announce(2000, [...SERIES, { number: 4, metric: 'rss_bytes', instance: 'a#1' }]);
+  metrics.add({ at: 1000, numbers: new Uint32Array([1, 3, 4]), values: new Float32Array([12.5, NaN, 1024]) });
+  expect(seen).toEqual([['a#1', 12.5, 1024]]);
+});

@@ -17,7 +17,7 @@ export class Model {
     this.link = new Link(transport);
     this.fleet = new Fleet(transport, (engineNow) => (now.offset = engineNow - Date.now()));
     this.events = new Events(transport);
-    this.metrics = new Metrics(transport);
+    this.metrics = new Metrics(transport, (samples) => this.fleet.sampled(samples));
   }
 
   /** Begins to follow the engine; the returned function ends it. */
