@@ -49,8 +49,8 @@ pub(crate) fn on_event(app: &AppHandle, id: &str) {
     match id {
         OPEN => window::show(app),
         QUIT => host::quit(app),
-        START_ALL => act(app, "server.start", json!({})),
-        STOP_ALL => act(app, "server.stop", json!({})),
+        START_ALL => act(app, "server.start", json!({ "all": true })),
+        STOP_ALL => act(app, "server.stop", json!({ "all": true })),
         other => {
             if let Some(server) = other.strip_prefix(RESTART) {
                 act(app, "server.restart", json!({ "servers": [server] }));

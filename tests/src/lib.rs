@@ -440,10 +440,11 @@ pub fn id(name: &str) -> ServerId {
     name.parse().expect("a name")
 }
 
-/// Servers by name.
+/// Servers by name; none means all.
 #[must_use]
 pub fn targets(names: &[&str]) -> Targets {
     Targets {
+        all: names.is_empty(),
         servers: names.iter().map(|n| id(n)).collect(),
         instance: None,
     }

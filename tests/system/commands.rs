@@ -39,6 +39,10 @@ async fn stop_wins_over_a_pending_restart_and_over_a_waiting_start() {
         bed.server("waits").await.health.code,
         HealthCode::WaitsForDependency
     );
+    assert_eq!(
+        bed.server("waits").await.health.sentence,
+        "Waits for never, which is stopped; start never first"
+    );
     bed.stop(&["crash", "waits"]).await;
     for name in ["crash", "waits"] {
         let view = bed.server(name).await;
@@ -107,6 +111,7 @@ async fn many_starts_are_one_start_and_commands_answer_with_the_end() {
     let only = Targets {
         servers: vec![id("one")],
         instance: Some(2),
+        ..Targets::default()
     };
     assert!(bed.run::<ServerRestart>(only).await.unwrap().outcomes[0].ok);
     let after: Vec<_> = bed
@@ -199,6 +204,15 @@ async fn what_cannot_be_done_is_refused_with_its_reason_and_changes_nothing() {
         .await
         .unwrap_err();
     assert!(call.to_string().contains("servres"), "{call}");
+    // A list that happens to be empty, or nothing at all, does not mean everybody.
+    for nothing in [json!({ "servers": [] }), json!([]), json!(null), json!({})] {
+        let refused = bed.client().call("server.stop", nothing).await.unwrap_err();
+        assert!(
+            matches!(&refused, flotilla_remote::Error::Command(e) if e.code == ErrorCode::BadRequest),
+            "{refused}"
+        );
+    }
+    assert_eq!(bed.server("on").await.status, Status::Running);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

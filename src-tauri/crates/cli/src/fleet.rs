@@ -72,7 +72,7 @@ pub(crate) async fn health(to: &Engine, names: &Names, out: Out) -> Result<(), F
     if !probed.is_empty() {
         to.run::<ServerProbe>(command::Targets {
             servers: probed,
-            instance: None,
+            ..command::Targets::default()
         })
         .await?;
     }
@@ -128,6 +128,8 @@ async fn act<C: Command<Params = command::Targets, Output = Outcomes>>(
     }
     end(
         to.run::<C>(command::Targets {
+            // No name means everybody, on the command line: one sees what one typed.
+            all: servers.is_empty(),
             servers,
             instance: targets.instance,
         })

@@ -26,6 +26,12 @@ pub(crate) async fn serve(home: &Path, args: &Serve, production: bool) -> Result
         production,
         sample_interval,
     };
+    if let Some(port @ 1..) = args.port {
+        // Looked at before the first server is started; the listener itself comes with the engine.
+        std::net::TcpListener::bind((args.host, port)).map_err(|e| {
+            Failure::other(format!("failed to listen on {}:{port}: {e}", args.host))
+        })?;
+    }
     // Signals are caught before the first server is started: from then on an end is an orderly one.
     let mut signals = Signals::new()?;
     let engine = Engine::start(options).await.map_err(refused)?;
@@ -33,7 +39,7 @@ pub(crate) async fn serve(home: &Path, args: &Serve, production: bool) -> Result
     let ui = args.ui.clone().map_or(UiSource::Embedded, UiSource::Dir);
     let closing = CancellationToken::new();
     let options = ServeOptions {
-        port: args.port,
+        port: args.port.or_else(|| handle.panel_port()),
         host: args.host,
         ui,
     };
@@ -74,6 +80,8 @@ struct Signals {
     interrupt: tokio::signal::unix::Signal,
     #[cfg(unix)]
     terminate: tokio::signal::unix::Signal,
+    #[cfg(unix)]
+    hangup: tokio::signal::unix::Signal,
 }
 
 #[cfg(unix)]
@@ -86,6 +94,8 @@ impl Signals {
         Ok(Self {
             interrupt: catch(SignalKind::interrupt())?,
             terminate: catch(SignalKind::terminate())?,
+            // The terminal was closed.
+            hangup: catch(SignalKind::hangup())?,
         })
     }
 
@@ -93,6 +103,7 @@ impl Signals {
         tokio::select! {
             _ = self.interrupt.recv() => {}
             _ = self.terminate.recv() => {}
+            _ = self.hangup.recv() => {}
         }
     }
 }

@@ -71,6 +71,7 @@ fn changes(written: &ConfigWritten) -> String {
 pub(crate) async fn remove(to: &Engine, remove: &Remove, out: Out) -> Result<(), Failure> {
     if !remove.yes {
         let targets = Targets {
+            all: false,
             servers: vec![remove.name.clone()],
             instance: None,
         };

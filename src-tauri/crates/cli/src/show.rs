@@ -436,12 +436,7 @@ pub(crate) fn outcomes(outcomes: &[Outcome], out: Out) -> String {
         } else {
             Cell("failed".into(), Some(Colour::Red))
         };
-        let why = o
-            .error
-            .as_ref()
-            .filter(|e| !o.ok && e.message != o.sentence)
-            .map(|e| format!(": {}", e.message));
-        let end = format!("{}{}", o.sentence, why.unwrap_or_default());
+        let end = o.sentence.clone();
         vec![
             o.server.as_str().into(),
             mark,

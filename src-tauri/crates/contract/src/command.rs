@@ -103,10 +103,15 @@ fn read<P: for<'de> Deserialize<'de>>(
     params: serde_json::Value,
 ) -> Result<P, WireError> {
     // A command without parameters may be called with null.
-    let params = if params.is_null() {
-        serde_json::json!({})
-    } else {
-        params
+    let params = match params {
+        serde_json::Value::Null => serde_json::json!({}),
+        serde_json::Value::Object(_) => params,
+        _ => {
+            return Err(WireError::new(
+                ErrorCode::BadRequest,
+                format!("read the parameters of {name}: accepted is an object"),
+            ));
+        }
     };
     serde_json::from_value(params).map_err(|e| {
         WireError::new(
@@ -216,9 +221,13 @@ pub struct ServerRef {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Targets {
-    /// Which servers; empty means every enabled one, in dependency order.
+    /// Which servers.
     #[serde(default)]
     pub servers: Vec<ServerId>,
+    /// Every enabled server, in dependency order, instead of named ones. It must be said: a list that happens to be
+    /// empty means nothing.
+    #[serde(default)]
+    pub all: bool,
     /// Only this instance of the one server named.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub instance: Option<u32>,

@@ -371,11 +371,14 @@ impl FleetCounts {
     pub fn of<'a>(servers: impl IntoIterator<Item = &'a ServerView>) -> Self {
         let mut counts = Self::default();
         for server in servers {
-            let up = server
-                .instances
-                .iter()
-                .filter(|i| i.process.state == ProcessState::Running)
-                .count();
+            let monitored = matches!(server.spec.transport, crate::spec::Transport::Url { .. });
+            let runs = |i: &&InstanceView| {
+                // What is only monitored runs as far as it answers.
+                let answers =
+                    matches!(i.health.level, HealthLevel::Healthy | HealthLevel::Degraded);
+                i.process.state == ProcessState::Running && (!monitored || answers)
+            };
+            let up = server.instances.iter().filter(runs).count();
             counts.total += 1;
             counts.instances_running += u32::try_from(up).unwrap_or(u32::MAX);
             counts.instances_wanted += server.wanted_replicas;

@@ -156,12 +156,10 @@ impl Handle {
         Subscription::open(self.core.clone(), topic)
     }
 
-    /// Tells which addresses listen; the first one that serves `panel` goes into `engine.json`.
-    ///
-    /// # Errors
-    /// When `engine.json` cannot be written.
-    pub async fn announce(&self, listeners: Vec<Listener>) -> io::Result<()> {
-        self.core.announce(listeners)
+    /// Tells which addresses listen; the first one that serves `panel` goes into `engine.json`. Where that cannot be
+    /// written, the panel says so.
+    pub fn announce(&self, listeners: Vec<Listener>) {
+        self.core.announce(listeners);
     }
 
     /// A port remembered from an earlier start, if the default one was taken then.

@@ -138,6 +138,10 @@ fn read(path: &Path) -> Result<Option<String>, ConfigFinding> {
     match std::fs::metadata(path) {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(failed(error)),
+        // A pipe or a device would be waited for, for ever.
+        Ok(meta) if !meta.is_file() => {
+            return Err(finding(format!("{} is not a regular file", path.display())));
+        }
         Ok(meta) if meta.len() > LARGEST => {
             return Err(finding(format!(
                 "{} has {} bytes; accepted are up to {LARGEST}",
@@ -239,25 +243,37 @@ pub(crate) async fn load(path: &Path, control: &Control) -> Loaded {
 pub(crate) async fn watch(core: Arc<Core>) {
     let changed = Arc::new(Notify::new());
     let wake = changed.clone();
-    let name = core.config.path.file_name().map(std::ffi::OsStr::to_owned);
-    // The directory is watched, not the file: most editors replace a file rather than write into it.
-    let directory = core
-        .config
-        .path
-        .parent()
-        .map_or_else(|| PathBuf::from("."), Path::to_owned);
+    // Directories are watched, not files: most editors replace a file rather than write into it. A symbolic link is
+    // followed: the link may be changed, and so may what it names.
+    let mut files = vec![core.config.path.clone()];
+    files.extend(
+        core.config
+            .path
+            .canonicalize()
+            .ok()
+            .filter(|target| *target != core.config.path),
+    );
+    let names: Vec<_> = files
+        .iter()
+        .filter_map(|f| f.file_name().map(std::ffi::OsStr::to_owned))
+        .collect();
     let watcher = notify::recommended_watcher(move |event: notify::Result<notify::Event>| {
-        let ours = event.is_ok_and(|e| {
-            !e.kind.is_access() && e.paths.iter().any(|p| p.file_name() == name.as_deref())
-        });
-        if ours {
+        let named = |path: &PathBuf| {
+            path.file_name()
+                .is_some_and(|n| names.iter().any(|name| name == n))
+        };
+        if event.is_ok_and(|e| !e.kind.is_access() && e.paths.iter().any(named)) {
             wake.notify_one();
         }
     });
     let watching = watcher.and_then(|mut watcher| {
-        watcher
-            .watch(&directory, RecursiveMode::NonRecursive)
-            .map(|()| watcher)
+        for file in &files {
+            watcher.watch(
+                file.parent().unwrap_or(Path::new(".")),
+                RecursiveMode::NonRecursive,
+            )?;
+        }
+        Ok(watcher)
     });
     if let Err(error) = &watching {
         core.notice(format!(
@@ -273,6 +289,7 @@ pub(crate) async fn watch(core: Arc<Core>) {
             .is_ok()
         {}
         core.reload("file", "saved in an editor").await;
+        core.announce_again();
     }
 }
 
@@ -380,6 +397,14 @@ impl Core {
         let Some(spec) = fleet.server(id) else {
             return Default::default();
         };
+        for dependent in fleet
+            .servers
+            .iter()
+            .filter(|s| s.depends_on.iter().any(|d| d.server == *id))
+        {
+            // What it waits for may just have become possible, or impossible.
+            self.supervisor.touch(&dependent.id);
+        }
         match self.supervisor.want(id, self.desired(spec), correlation) {
             Ok(ticket) => ticket,
             Err(error) => {

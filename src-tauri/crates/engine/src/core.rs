@@ -29,7 +29,6 @@ use flotilla_store::{Control, EventLog};
 use flotilla_supervisor::{Events, Ports, Supervisor};
 use std::{
     collections::{BTreeMap, HashMap},
-    io,
     path::PathBuf,
     sync::{Arc, Mutex},
     time::Duration,
@@ -242,22 +241,39 @@ impl Core {
         }
     }
 
-    pub(crate) fn announce(&self, listeners: Vec<Listener>) -> io::Result<()> {
-        let panel = listeners.iter().find(|l| l.serves == "panel");
-        let url = panel
-            .map(|l| format!("http://{}", l.address))
-            .unwrap_or_default();
+    pub(crate) fn announce(&self, listeners: Vec<Listener>) {
+        *lock(&self.listeners) = listeners;
+        self.write_boot();
+        self.info_changed.notify_one();
+    }
+
+    /// Writes `engine.json` anew if somebody removed it.
+    pub(crate) fn announce_again(&self) {
+        if !self.home.is_announced()
+            && !lock(&self.listeners).is_empty()
+            && !self.ending.is_cancelled()
+        {
+            self.write_boot();
+        }
+    }
+
+    fn write_boot(&self) {
+        let panel = lock(&self.listeners)
+            .iter()
+            .find(|l| l.serves == "panel")
+            .map(|l| format!("http://{}", l.address));
         let boot = Boot {
             boot: self.boot.clone(),
             pid: std::process::id(),
-            url,
+            url: panel.unwrap_or_default(),
             token: self.token.clone(),
             version: VERSION.into(),
         };
-        *lock(&self.listeners) = listeners;
-        self.home.announce(&boot)?;
-        self.info_changed.notify_one();
-        Ok(())
+        if let Err(error) = self.home.announce(&boot) {
+            // The panel is needed most when something is wrong, a full disk for instance.
+            tracing::error!(%error, "failed to write engine.json: the command line cannot find this engine");
+            self.notice(format!("engine.json cannot be written ({error}): the command line cannot find this engine. Free space in {} or correct its permissions.", self.home.path().display()));
+        }
     }
 
     /// Something that the operator should know; bounded, the oldest go first.

@@ -35,19 +35,24 @@ impl Core {
     /// The servers that are meant: those named, or every enabled one.
     fn meant(&self, targets: &Targets) -> Result<Vec<ServerSpec>, WireError> {
         let fleet = self.fleet();
-        if targets.servers.is_empty() {
-            if targets.instance.is_some() {
-                return Err(WireError::new(
-                    ErrorCode::BadRequest,
-                    "find the instance: it needs exactly one server",
-                ));
+        let refuse = |message: &str| Err(WireError::new(ErrorCode::BadRequest, message));
+        match (targets.servers.is_empty(), targets.all) {
+            (true, false) => return refuse("find the servers: name some, or say \"all\": true"),
+            (false, true) => {
+                return refuse("find the servers: accepted are names or \"all\": true, not both");
             }
-            return Ok(fleet
-                .servers
-                .iter()
-                .filter(|s| s.disabled.is_none())
-                .cloned()
-                .collect());
+            (true, true) if targets.instance.is_some() => {
+                return refuse("find the instance: it needs exactly one server");
+            }
+            (true, true) => {
+                return Ok(fleet
+                    .servers
+                    .iter()
+                    .filter(|s| s.disabled.is_none())
+                    .cloned()
+                    .collect());
+            }
+            (false, false) => {}
         }
         if targets.instance.is_some() && targets.servers.len() != 1 {
             return Err(WireError::new(
@@ -379,17 +384,28 @@ impl Core {
         asked: Vec<Asked>,
         begun: Instant,
     ) -> Vec<Outcome> {
-        let mut outcomes = Vec::with_capacity(asked.len());
-        for Asked { server, what, down } in asked {
-            outcomes.push(match what {
-                Err(refused) => self.refused(&server, refused, begun),
+        // Beside each other: each row tells its own time.
+        let mut waiting = tokio::task::JoinSet::new();
+        let mut outcomes: Vec<Option<Outcome>> = Vec::with_capacity(asked.len());
+        for (row, Asked { server, what, down }) in asked.into_iter().enumerate() {
+            outcomes.push(None);
+            match what {
+                Err(refused) => outcomes[row] = Some(self.refused(&server, refused, begun)),
                 Ok(ticket) => {
+                    let supervisor = self.supervisor.clone();
                     let left = WATCH.saturating_sub(begun.elapsed());
-                    let ends = self.supervisor.settled(ticket, left).await;
-                    self.outcome(&server, &ends, down, begun)
+                    waiting.spawn(async move {
+                        (row, server, down, supervisor.settled(ticket, left).await)
+                    });
                 }
-            });
+            }
         }
+        while let Some(settled) = waiting.join_next().await {
+            if let Ok((row, server, down, ends)) = settled {
+                outcomes[row] = Some(self.outcome(&server, &ends, down, begun));
+            }
+        }
+        let outcomes: Vec<Outcome> = outcomes.into_iter().flatten().collect();
         self.record_outcomes(caller, command, "", &outcomes).await;
         outcomes
     }

@@ -20,6 +20,7 @@ use flotilla_contract::{
     log::{LogEntry, LogQuery},
     metric::{MetricAnswer, MetricQuery, PageSample},
     spec::Transport,
+    state::HealthCode,
     tool::{ToolCallRecord, ToolList},
 };
 use std::{
@@ -71,6 +72,23 @@ impl Core {
         )
         .await;
         result
+    }
+
+    /// A server that failed for want of this secret is tried again.
+    fn retry_for_secret(&self, name: &str, correlation: &str) {
+        let users = self.fleet().secrets().remove(name).unwrap_or_default();
+        for id in users {
+            let seen = self.supervisor.observe(&id);
+            let wants = seen.is_some_and(|s| {
+                s.desired.running
+                    && s.instances
+                        .iter()
+                        .any(|i| i.health.code == HealthCode::SecretMissing)
+            });
+            if wants {
+                self.want(&id, Some(correlation));
+            }
+        }
     }
 
     /// Runs something with the secret store off the async threads: a keyring may ask its user.
@@ -239,6 +257,18 @@ impl Handler for Core {
             return Err(WireError::new(
                 ErrorCode::Exists,
                 format!("add {name}: a server of that name is declared"),
+            ));
+        }
+        if let Some((variable, _)) = params.command.as_deref().and_then(|c| c.split_once('='))
+            && variable
+                .chars()
+                .all(|c| c.is_ascii_alphanumeric() || c == '_')
+        {
+            return Err(WireError::new(
+                ErrorCode::BadRequest,
+                format!(
+                    "add {name}: its command begins with the variable {variable}, accepted is a program; give variables as env, secret ones by name"
+                ),
             ));
         }
         let reason = because(params.reason.as_ref(), &format!("add {name}"));
@@ -594,6 +624,7 @@ impl Handler for Core {
         let (name, value) = (params.name.clone(), Secret::new(params.value));
         self.with_secrets(move |store| store.set(&name, &value))
             .await?;
+        self.retry_for_secret(&params.name, &caller.correlation);
         self.record_actions(
             caller,
             "secrets.set",

@@ -77,6 +77,10 @@ impl Home {
         write_private(&self.path.join("engine.json"), &text)
     }
 
+    pub(crate) fn is_announced(&self) -> bool {
+        self.path.join("engine.json").exists()
+    }
+
     /// Takes `engine.json` away: nobody listens any more.
     pub(crate) fn withdraw(&self) {
         let _ = fs::remove_file(self.path.join("engine.json"));

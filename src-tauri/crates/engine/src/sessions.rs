@@ -191,15 +191,15 @@ impl Sessions {
             .map(|raw| serde_json::from_str(raw.get()).unwrap_or(serde_json::Value::Null))
             .collect();
         let list = tool_list(&id.server, &print, &peer, tools);
-        let (findings, changed) = if page.tools.is_empty() {
-            (Vec::new(), false)
+        let findings = if page.tools.is_empty() {
+            Vec::new()
         } else {
             self.compare(&id.server, &print)
         };
         let news = self.facts.listed(&id.server, list.clone());
         let sentences: Vec<String> = findings.iter().map(|(_, s)| s.clone()).collect();
-        *lock(&seat.findings) = findings.clone();
-        if news || changed {
+        let before = std::mem::replace(&mut *lock(&seat.findings), findings.clone());
+        if news || before != findings {
             let what = EventKind::Tools {
                 count: u32::try_from(page.tools.len()).unwrap_or(u32::MAX),
                 findings: sentences,
@@ -221,10 +221,10 @@ impl Sessions {
     }
 
     /// What is amiss compared with the accepted tools. More tools than before are accepted as they come.
-    fn compare(&self, server: &ServerId, now: &Fingerprint) -> (Vec<(HealthCode, String)>, bool) {
+    fn compare(&self, server: &ServerId, now: &Fingerprint) -> Vec<(HealthCode, String)> {
         let Some(accepted) = self.facts.accepted(server) else {
             self.facts.accept(server, now.clone());
-            return (Vec::new(), false);
+            return Vec::new();
         };
         let differences = accepted.compare(now);
         let mut faults: Vec<(HealthCode, String)> = differences
@@ -243,7 +243,7 @@ impl Sessions {
         if faults.is_empty() && !differences.is_empty() {
             self.facts.accept(server, now.clone());
         }
-        (faults, !differences.is_empty())
+        faults
     }
 
     async fn ask(&self, place: &Place, limit: Duration) -> Found {
@@ -254,7 +254,7 @@ impl Sessions {
         };
         match self.greeted(&seat, &place.id, limit).await {
             Err(Error::Timeout(_)) => return Found::NotYet,
-            Err(error) => return bad(&error),
+            Err(error) => return bad(&error, limit),
             Ok(_) => {}
         }
         let Ok(session) = seat.session.clone() else {
@@ -265,10 +265,10 @@ impl Sessions {
                 // The server was restarted behind our back: it is greeted anew at the next probe.
                 *lock(&seat.greeting) = None;
             }
-            return bad(&error);
+            return bad(&error, limit);
         }
         match self.list(&place.id, left()).await {
-            Err(error) => bad(&error),
+            Err(error) => bad(&error, limit),
             Ok(Listed {
                 declared: false, ..
             }) => Found::Good {
@@ -438,10 +438,15 @@ fn lost(error: &Error) -> bool {
     )
 }
 
-fn bad(error: &Error) -> Found {
+fn bad(error: &Error, limit: Duration) -> Found {
+    let sentence = match error {
+        // What was left of the limit is nobody's business.
+        Error::Timeout(_) => format!("no answer within {}", flotilla_supervisor::span(limit)),
+        other => other.to_string(),
+    };
     Found::Bad {
         code: HealthCode::CheckFailed,
-        sentence: error.to_string(),
+        sentence,
     }
 }
 

@@ -6,9 +6,9 @@ use crate::{
     sessions::lock,
 };
 use flotilla_contract::{
-    ServerId, ServerView,
+    ServerId, ServerSpec, ServerView,
     frame::{EngineInfo, FleetDelta, FleetSnapshot},
-    state::FleetCounts,
+    state::{FleetCounts, HealthCode, HealthReport, NextAction},
 };
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
@@ -34,6 +34,11 @@ impl Core {
                 instance.sample = samples.get(&instance.id).cloned();
             }
         }
+        let mut health = seen.health;
+        self.name_what_is_waited_for(&seen.spec, &mut health);
+        for instance in &mut instances {
+            self.name_what_is_waited_for(&seen.spec, &mut instance.health);
+        }
         Some(ServerView {
             spec: (*seen.spec).clone(),
             r#override: fact.wish,
@@ -43,7 +48,7 @@ impl Core {
             } else {
                 0
             },
-            health: seen.health,
+            health,
             status: seen.status,
             instances,
             peer: fact.peer,
@@ -54,6 +59,29 @@ impl Core {
             era: fact.era,
             revision: fact.revision,
         })
+    }
+
+    /// A server that waits for one that nobody starts would wait for ever: the sentence says so, and what would help.
+    fn name_what_is_waited_for(&self, spec: &ServerSpec, health: &mut HealthReport) {
+        if health.code != HealthCode::WaitsForDependency {
+            return;
+        }
+        let fleet = self.fleet();
+        let stuck = spec.depends_on.iter().find_map(|dependency| {
+            let id = &dependency.server;
+            match fleet.server(id) {
+                None => Some(format!("{id}, which is not declared")),
+                Some(needed) => match &needed.disabled {
+                    Some(why) => Some(format!("{id}, which is disabled ({why})")),
+                    None => (!self.desired(needed).running)
+                        .then(|| format!("{id}, which is stopped; start {id} first")),
+                },
+            }
+        });
+        if let Some(stuck) = stuck {
+            health.sentence = format!("Waits for {stuck}");
+            health.action = NextAction::EditConfig;
+        }
     }
 
     pub(crate) fn engine_info(&self) -> EngineInfo {

@@ -117,6 +117,7 @@ pub(crate) fn format_line(into: &mut Vec<u8>, at: Millis, stream: Stream, text: 
 
 fn write_all(dir: &Path, from: &Receiver<Batch>) {
     let mut open: HashMap<InstanceId, (File, u64)> = HashMap::new();
+    let mut warned = None;
     for batch in from {
         if open.len() >= OPEN && !open.contains_key(&batch.id) {
             // Any one: when more instances write in turn than files are open, no order of use says which is next.
@@ -126,7 +127,11 @@ fn write_all(dir: &Path, from: &Receiver<Batch>) {
         }
         if let Err(error) = write_one(dir, &mut open, &batch) {
             open.remove(&batch.id);
-            tracing::warn!(instance = %batch.id, %error, "failed to write a log file");
+            // Once a minute: a full disk must not flood the engine's own log as well.
+            if warned.is_none_or(|at: std::time::Instant| at.elapsed() > Duration::from_secs(60)) {
+                warned = Some(std::time::Instant::now());
+                tracing::warn!(instance = %batch.id, %error, "failed to write a log file");
+            }
         }
     }
 }

@@ -254,6 +254,10 @@ fn end(child: &mut Child) {
 
 impl Tests {
     fn count(self, output: &str) -> Option<Count> {
+        if matches!(self, Self::None) {
+            // Also where it printed nothing at all, as a linter does that has nothing to say.
+            return None;
+        }
         let mut count = Count::default();
         for line in output.lines().map(plain) {
             let line = line.trim();
@@ -310,6 +314,7 @@ mod tests {
         let cargo = "test result: ok. 18 passed; 0 failed; 2 ignored; 0 measured; 0 filtered out; finished in 0.40s\n\
                      test result: FAILED. 1 passed; 1 failed; 0 ignored; 0 measured; 0 filtered out; finished in 0.00s";
         assert_eq!(count(Tests::Cargo, cargo), Some((20, 2)));
+        assert_eq!(count(Tests::None, ""), None);
         assert_eq!(
             count(Tests::Cargo, "error: could not compile"),
             Some((0, 0))

@@ -187,7 +187,18 @@ impl Side {
         let last = match &mut self.subject {
             Subject::Engine(_) => {
                 let client = client.context("an engine has a client")?;
-                let order = async { good(run::<ServerStart>(&client, Targets::default()).await?) };
+                let order = async {
+                    good(
+                        run::<ServerStart>(
+                            &client,
+                            Targets {
+                                all: true,
+                                ..Targets::default()
+                            },
+                        )
+                        .await?,
+                    )
+                };
                 tokio::try_join!(self.births.next(count), order)?.0
             }
             Subject::Floor(floor) => {
@@ -210,7 +221,18 @@ impl Side {
         let last = match &mut self.subject {
             Subject::Engine(_) => {
                 let client = client.context("an engine has a client")?;
-                let order = async { good(run::<ServerStop>(&client, Targets::default()).await?) };
+                let order = async {
+                    good(
+                        run::<ServerStop>(
+                            &client,
+                            Targets {
+                                all: true,
+                                ..Targets::default()
+                            },
+                        )
+                        .await?,
+                    )
+                };
                 tokio::try_join!(gone, order)?.0
             }
             Subject::Floor(floor) => {

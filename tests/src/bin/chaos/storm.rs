@@ -235,7 +235,14 @@ async fn weather(args: &Args, seed: u64, folder: &Path) -> Result<()> {
         })
         .await
         .context("the first configuration does not come into force")?;
-    call::<flotilla_contract::command::ServerReset>(&live.client, Targets::default()).await?;
+    call::<flotilla_contract::command::ServerReset>(
+        &live.client,
+        Targets {
+            all: true,
+            ..Targets::default()
+        },
+    )
+    .await?;
     check::at_rest(&live, &first)
         .await
         .context("the first configuration does not come up again")?;
@@ -647,6 +654,7 @@ impl Verb {
         #[expect(clippy::expect_used, reason = "names are made by the model")]
         let server: ServerId = name.parse().expect("a name");
         let targets = Targets {
+            all: false,
             servers: vec![server.clone()],
             instance: None,
         };

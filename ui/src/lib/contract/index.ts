@@ -1394,8 +1394,13 @@ export type Sum =
 
 /** Servers, or one instance. */
 export interface Targets {
-  /** Which servers; empty means every enabled one, in dependency order. */
+  /** Which servers. */
   servers?: ServerId[];
+  /**
+   * Every enabled server, in dependency order, instead of named ones. It must be said: a list that happens to be
+   * empty means nothing.
+   */
+  all?: boolean;
   /** Only this instance of the one server named. */
   instance?: number;
 }

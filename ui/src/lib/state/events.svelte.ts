@@ -1,9 +1,11 @@
-import type { Event } from '$lib/contract';
+import type { Event, EventQuery } from '$lib/contract';
 import type { Transport } from '$lib/transport';
 
-const MOST = 500;
+const MOST = 2_000;
+/** What charts mark: read apart, so that a storm of starts and checks does not push it out. */
+const MARKED = ['server:restarting', 'server:failed', 'server:stopped', 'config:applied'];
 
-/** The newest events, newest first, at most 500: what screens show beside charts. Older ones are read on demand. */
+/** The newest events, newest first, at most 2,000: what screens show beside charts. Older ones are read on demand. */
 export class Events {
   list = $state.raw<Event[]>([]);
   loaded = $state(false);
@@ -18,13 +20,14 @@ export class Events {
     });
     // Each hello may follow an absence: what happened meanwhile is read, and joined by position.
     const endHello = this.transport.watchHello(() => {
-      this.transport
-        .call('events.read', { limit: 300 })
-        .then((page) => {
-          if (!ended) this.add(page.events, false);
-        })
-        .catch(() => undefined)
-        .finally(() => (this.loaded = true));
+      const read = (query: EventQuery) =>
+        this.transport
+          .call('events.read', query)
+          .then((page) => {
+            if (!ended) this.add(page.events, false);
+          })
+          .catch(() => undefined);
+      void Promise.all([read({ limit: 300 }), read({ kinds: MARKED, limit: 500 })]).finally(() => (this.loaded = true));
     });
     return () => {
       ended = true;

@@ -465,7 +465,7 @@ impl Draft<'_> {
 
     /// Checks what was made by the same reader that will read it.
     fn finish(
-        mut self,
+        self,
         source_name: String,
         id: ServerId,
         made: Result<Made, String>,
@@ -520,10 +520,7 @@ impl Draft<'_> {
                         .iter()
                         .find(|old| old.transport == new.transport)
                 });
-                self.notes.extend(
-                    same.map(|old| format!("{} is the same server, declared already", old.id)),
-                );
-                None
+                same.map(|old| format!("{} is the same server, declared already", old.id))
             }
             Ok(Err(findings)) | Err(edit::EditError::Invalid(findings)) => {
                 Some(findings.first().map_or_else(
