@@ -275,3 +275,32 @@ async fn an_import_shows_what_would_run_moves_secrets_and_leaves_its_source_alon
     );
     assert_eq!(fs::read_to_string(&path).unwrap(), source.to_string());
 }
+
+#[cfg(unix)]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_link_is_followed_and_a_pipe_is_refused() {
+    let mut bed = Bed::new(&fixture("s", "", "")).await;
+    bed.until("s", |v| v.status == Status::Running).await;
+    bed.stop_engine();
+    let (link, target) = (bed.home().join("fleet.toml"), bed.path("dotfiles.toml"));
+    fs::rename(&link, &target).unwrap();
+    std::os::unix::fs::symlink(&target, &link).unwrap();
+    bed.start_engine().await;
+    fs::write(&target, fixture("s", "", "") + &fixture("t", "", "")).unwrap();
+    bed.until("t", |v| v.status == Status::Running).await;
+    // Reading a pipe that nobody writes would take for ever.
+    fs::remove_file(&link).unwrap();
+    let made = std::process::Command::new("mkfifo")
+        .arg(&link)
+        .status()
+        .unwrap();
+    assert!(made.success());
+    let shown = async || {
+        let info = bed.run::<EngineInfoCmd>(Default::default()).await.unwrap();
+        info.config_findings
+            .iter()
+            .any(|f| f.message.contains("not a regular file"))
+    };
+    bed.eventually("the pipe is refused", shown).await;
+    assert_eq!(bed.server("t").await.status, Status::Running);
+}

@@ -107,8 +107,8 @@ fn claude_code_with_projects_and_variables() {
         r#"{ "numStartups": 3, "mcpServers": {
               "api": { "type": "http", "url": "https://api.example.com/mcp", "headers": { "Authorization": "Bearer ${API_TOKEN:-none}", "X-Key": "abc123" } },
               "old": { "type": "sse", "url": "https://old.example.com/sse" } },
-            "projects": { "/work/a": { "mcpServers": { "api": { "type": "stdio", "command": "${BIN}/server", "args": ["$HOME", "${CLAUDE_X}"], "env": {} } } },
-                          "/work/b": { "history": [] } } }"#,
+            "projects": { "/srv/a": { "mcpServers": { "api": { "type": "stdio", "command": "${BIN}/server", "args": ["$HOME", "${CLAUDE_X}"], "env": {} } } },
+                          "/srv/b": { "history": [] } } }"#,
     );
     let text = added(&plan);
     assert!(
@@ -132,17 +132,17 @@ fn claude_code_with_projects_and_variables() {
     let project = &plan.shown().servers[2];
     assert_eq!(
         (project.source_name.as_str(), project.id.as_str()),
-        ("api (/work/a)", "api-2")
+        ("api (/srv/a)", "api-2")
     );
     assert_eq!(project.runs, "${BIN}/server $HOME ${CLAUDE_X}");
-    assert!(text.contains("cwd = \"/work/a\""), "{text}");
+    assert!(text.contains("cwd = \"/srv/a\""), "{text}");
     assert_eq!(
-        notes(&plan, "api (/work/a)"),
+        notes(&plan, "api (/srv/a)"),
         [
             "it is named api-2, because api is taken",
             "the environment variable BIN is not set where the engine runs",
             "the environment variable CLAUDE_X is not set where the engine runs",
-            "it runs in /work/a, the project that it belongs to",
+            "it runs in /srv/a, the project that it belongs to",
         ]
     );
 }
@@ -150,7 +150,7 @@ fn claude_code_with_projects_and_variables() {
 #[test]
 fn vs_code_with_comments_and_inputs() {
     let plan = planned(
-        "/work/shop/.vscode/mcp.json",
+        "/srv/shop/.vscode/mcp.json",
         r#"{
           // asked once
           "inputs": [{ "type": "promptString", "id": "api-key", "description": "API key", "password": true },],
@@ -174,14 +174,14 @@ fn vs_code_with_comments_and_inputs() {
     );
     assert_eq!(
         plan.shown().servers[0].runs.replace("USERPROFILE", "HOME"),
-        "npx -y pkg /work/shop/data --home=${HOME} ${secret:mem/api-key}"
+        "npx -y pkg /srv/shop/data --home=${HOME} ${secret:mem/api-key}"
     );
     let notes = notes(&plan, "mem").join("\n");
     for part in [
         "not taken over: dev",
         "the variables of ${workspaceFolder}/.env",
         "the sandbox is not taken over",
-        "${workspaceFolder} became /work/shop",
+        "${workspaceFolder} became /srv/shop",
         "enter the secret mem/api-key (API key)",
         "UNSET is not set",
     ] {
