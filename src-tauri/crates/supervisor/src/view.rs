@@ -110,10 +110,10 @@ pub fn summarize(
                 Status::Starting,
             );
         }
-        return (
-            report(HealthLevel::Degraded, HealthCode::SomeDown, sentence, since),
-            Status::Degraded,
-        );
+        let mut health = report(HealthLevel::Degraded, HealthCode::SomeDown, sentence, since);
+        // What helps the whole is what helps its worst part.
+        health.action = worst.health.action;
+        return (health, Status::Degraded);
     }
     let sentence = if same && total > 1 {
         format!("All {total} replicas: {}", worst.health.sentence)

@@ -40,3 +40,14 @@ test('a name says why it is none', () => {
   expect(nameError('docs_search', taken)).toBeUndefined();
   for (const wrong of ['', '-a', 'a b', 'x'.repeat(65), 'git']) expect(nameError(wrong, taken)).toBeTypeOf('string');
 });
+
+test('variables before a program are its environment, by way of an import that hides what is secret', () => {
+  const got = understand('NODE_ENV=x API_KEY="sk 1" node /srv/tool.js --fast');
+  expect(got.kind).toBe('json');
+  expect(got.kind === 'json' && JSON.parse(got.text)).toEqual({
+    mcpServers: {
+      tool: { command: 'node', args: ['/srv/tool.js', '--fast'], env: { NODE_ENV: 'x', API_KEY: 'sk 1' } },
+    },
+  });
+  expect(understand('A=1 B=2')).toEqual({ kind: 'wrong', why: 'Names variables, but no program' });
+});

@@ -15,9 +15,25 @@ export function understand(text: string): Understood {
   if (/^https?:\/\//i.test(trimmed)) return address(trimmed);
   const words = split(trimmed);
   if (words === undefined) return { kind: 'wrong', why: 'A quotation mark is not closed' };
-  const [command, ...args] = words;
+  const first = words.findIndex((word) => !VARIABLE.test(word));
+  if (first === -1) return { kind: 'wrong', why: 'Names variables, but no program' };
+  const rest = words.slice(first);
+  const [command, ...args] = rest;
   if (!command) return { kind: 'nothing' };
+  if (first > 0) {
+    // As an entry of a client's file: then its environment is shown, and what is secret in it moves to the store.
+    const env = Object.fromEntries(words.slice(0, first).map((word) => halves(word)));
+    return { kind: 'json', text: JSON.stringify({ mcpServers: { [nameFor(rest)]: { command, args, env } } }) };
+  }
   return { kind: 'server', add: { command, args }, name: nameFor(words) };
+}
+
+/** `NAME=value` before a program, as in a shell. */
+const VARIABLE = /^[A-Za-z_]\w*=/;
+
+function halves(word: string): [string, string] {
+  const at = word.indexOf('=');
+  return [word.slice(0, at), word.slice(at + 1)];
 }
 
 function json(text: string): Understood {
