@@ -239,13 +239,13 @@ async fn names_reach_the_engine_however_they_are_written() {
         stage.last_call(),
         (
             "server.start".into(),
-            json!({ "servers": ["fetch", "vectors"] })
+            json!({ "servers": ["fetch", "vectors"], "all": false })
         )
     );
     stage.run("stop fetch --instance 2").await;
     assert_eq!(
         stage.last_call().1,
-        json!({ "servers": ["fetch"], "instance": 2 })
+        json!({ "servers": ["fetch"], "all": false, "instance": 2 })
     );
     stage.run("scale --service fetch 0").await;
     assert_eq!(

@@ -104,15 +104,15 @@ fn status_as_json_keeps_its_shape() {
 fn outcomes_say_what_was_seen() {
     let ends: Vec<Outcome> = read(json!([
         { "server": "fetch", "ok": true, "sentence": "Running, 1 tool", "status": "running", "state": "running", "took_ms": 4210 },
-        { "server": "vectors", "ok": false, "sentence": "Failed", "status": "failed", "state": "failed", "took_ms": 70,
-          "error": { "code": "not_reached", "message": "start vectors: port 8102 is held by pid 99" } },
+        { "server": "vectors", "ok": false, "sentence": "Port 8102 is held by pid 99, 0.1 s", "status": "failed", "state": "failed", "took_ms": 70,
+          "error": { "code": "not_reached", "message": "reach the end asked for" } },
     ]));
     check(
         &outcomes(&ends, PLAIN),
         "
 Service          Status    Took  End
 fetch    ok      running  4.2 s  Running, 1 tool
-vectors  failed  failed   0.1 s  Failed: start vectors: port 8102 is held by pid 99
+vectors  failed  failed   0.1 s  Port 8102 is held by pid 99, 0.1 s
 ",
     );
 }

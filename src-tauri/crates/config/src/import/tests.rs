@@ -364,10 +364,13 @@ fn names_are_unique_against_the_fleet_and_apply_keeps_it() {
     let plan = preview(text, None, &parse(before).unwrap(), &|_| None).unwrap();
     assert_eq!(
         notes(&plan, "git"),
-        [
-            "it is named git-2, because git is taken",
-            "git is the same server, declared already"
-        ]
+        ["it is named git-2, because git is taken"]
+    );
+    let shown = plan.shown();
+    let git = shown.servers.iter().find(|s| s.source_name == "git");
+    assert_eq!(
+        git.and_then(|s| s.refused.as_deref()),
+        Some("git is the same server, declared already")
     );
     let applied = plan.apply(before, &["time".into(), "time".into()]).unwrap();
     assert_eq!(
