@@ -234,6 +234,7 @@ async fn an_import_shows_what_would_run_moves_secrets_and_leaves_its_source_alon
         .run::<ImportPreview>(ImportPreviewParams {
             path: Some(path.display().to_string()),
             text: None,
+            reference: false,
         })
         .await
         .unwrap();

@@ -261,12 +261,16 @@ pub(crate) struct Remove {
 #[derive(Debug, clap::Args)]
 pub(crate) struct Import {
     /// Configuration file of an AI client; without one, the files found on this machine are listed
+    #[arg(group = "from")]
     pub(crate) path: Option<PathBuf>,
+    /// The reference fleet that ships with Flotilla: nine servers with 51 tools
+    #[arg(long, group = "from")]
+    pub(crate) reference: bool,
     /// Import only this server of the file (repeatable)
-    #[arg(long = "only", value_name = "NAME", requires = "path")]
+    #[arg(long = "only", value_name = "NAME", requires = "from")]
     pub(crate) only: Vec<String>,
     /// Do not ask
-    #[arg(long, short, requires = "path")]
+    #[arg(long, short, requires = "from")]
     pub(crate) yes: bool,
 }
 

@@ -17,7 +17,7 @@ use serde_json::json;
 use std::{
     collections::BTreeMap,
     io::{IsTerminal, Read, Write},
-    path::Path,
+    path::{Path, PathBuf},
 };
 
 /// Longest secret and largest file that are read, in bytes.
@@ -112,15 +112,19 @@ fn confirm(what: &str, question: &str) -> Result<bool, Failure> {
 }
 
 pub(crate) async fn import(to: &Engine, import: &Import, out: Out) -> Result<(), Failure> {
-    let Some(path) = &import.path else {
+    if import.path.is_none() && !import.reference {
         let sources = to.run::<ImportScan>(Default::default()).await?;
         return out.json_or(&sources, || show::sources(&sources, out));
+    }
+    let absolute = |path: &PathBuf| {
+        std::path::absolute(path)
+            .map(|path| path.display().to_string())
+            .map_err(|e| Failure::usage(format!("failed to find {}: {e}", path.display())))
     };
-    let path = std::path::absolute(path)
-        .map_err(|e| Failure::usage(format!("failed to find {}: {e}", path.display())))?;
     let preview = ImportPreviewParams {
-        path: Some(path.display().to_string()),
+        path: import.path.as_ref().map(absolute).transpose()?,
         text: None,
+        reference: import.reference,
     };
     let mut plan = to.run::<ImportPreview>(preview).await?;
     if let Some(unknown) = import

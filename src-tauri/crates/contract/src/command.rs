@@ -610,9 +610,12 @@ pub struct ImportPreviewParams {
     /// A file, or …
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub path: Option<String>,
-    /// … its text (pasted).
+    /// … its text (pasted), or …
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub text: Option<String>,
+    /// … the reference fleet that ships with the program.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub reference: bool,
 }
 
 /// What an import would bring in.

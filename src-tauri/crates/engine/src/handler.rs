@@ -180,18 +180,19 @@ impl Core {
     fn preview_import(&self, params: &ImportPreviewParams) -> Result<import::Plan, WireError> {
         let lookup = |name: &str| std::env::var(name).ok();
         let fleet = self.fleet();
-        match (&params.path, &params.text) {
-            (Some(path), None) => {
+        match (&params.path, &params.text, params.reference) {
+            (None, None, true) => Ok(import::reference(&fleet)),
+            (Some(path), None, false) => {
                 let path = PathBuf::from(path);
                 let text = import::load(&path).map_err(import_error)?;
                 import::preview(&text, Some(&path), &fleet, &lookup).map_err(import_error)
             }
-            (None, Some(text)) => {
+            (None, Some(text), false) => {
                 import::preview(text, None, &fleet, &lookup).map_err(import_error)
             }
             _ => Err(WireError::new(
                 ErrorCode::BadRequest,
-                "preview the import: it needs either a path or a text",
+                "preview the import: it needs one of path, text and reference",
             )),
         }
     }

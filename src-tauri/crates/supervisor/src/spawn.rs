@@ -36,7 +36,8 @@ pub(crate) struct Spawned {
     pub(crate) stdout: Option<Pipe>,
 }
 
-/// The `PATH` in which programs are looked for: the engine's own, then the login shell's.
+/// The `PATH` in which programs are looked for: the engine's own, then the login shell's, then the folder of the program
+/// itself, where the servers that ship with it stand.
 pub(crate) fn search_path() -> OsString {
     static PATH: OnceLock<OsString> = OnceLock::new();
     PATH.get_or_init(|| {
@@ -44,11 +45,13 @@ pub(crate) fn search_path() -> OsString {
         // Asking a login shell takes a while; only a launch from a desktop lacks what it would add.
         let from_desktop =
             std::env::var_os("TERM").is_none() && std::env::var_os("DISPLAY").is_some();
-        let Some(login) = from_desktop.then(login_path).flatten() else {
-            return own;
-        };
+        let login = from_desktop.then(login_path).flatten();
+        let beside = std::env::current_exe()
+            .ok()
+            .and_then(|program| program.parent().map(PathBuf::from));
         let mut directories: Vec<PathBuf> = std::env::split_paths(&own).collect();
-        for directory in std::env::split_paths(&login) {
+        // An empty text would be read as one empty entry: the working directory.
+        for directory in login.iter().flat_map(std::env::split_paths).chain(beside) {
             if !directories.contains(&directory) {
                 directories.push(directory);
             }

@@ -756,8 +756,10 @@ export interface ImportPlan {
 export interface ImportPreviewParams {
   /** A file, or … */
   path?: string;
-  /** … its text (pasted). */
+  /** … its text (pasted), or … */
   text?: string;
+  /** … the reference fleet that ships with the program. */
+  reference?: boolean;
 }
 
 /** One server of an import. */

@@ -6,10 +6,12 @@
 
 mod detect;
 mod plan;
+mod reference;
 mod shape;
 mod sources;
 mod variables;
 
+pub use reference::reference;
 pub use sources::{Paths, load, scan};
 
 use crate::{Fleet, edit, secrets::Secret};

@@ -69,7 +69,7 @@ pub(super) fn plan(
 }
 
 /// A valid name that is not taken, and a note if it is another one.
-fn unique(name: &str, taken: &BTreeSet<String>) -> (ServerId, Option<String>) {
+pub(super) fn unique(name: &str, taken: &BTreeSet<String>) -> (ServerId, Option<String>) {
     let clean: String = name
         .trim()
         .chars()
