@@ -50,6 +50,9 @@ pub(crate) fn run(release: bool, args: &[String]) -> Result<ExitCode> {
         "The engine (cargo build; the first time takes minutes)"
     };
     steps.step(name, || {
+        let reference = ["--package", "flotilla-reference"];
+        let profile = release.then_some("--release");
+        shell::run(cargo().arg("build").args(reference).args(profile))?;
         shell::run(cargo().arg("build").args(&what)).map(|()| "built")
     })?;
 

@@ -37,6 +37,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("flotilla-mcp", &["contract"]),
     ("flotilla-metrics", &["contract", "os"]),
     ("flotilla-os", &[]),
+    ("flotilla-reference", &[]),
     ("flotilla-remote", &["contract"]),
     ("flotilla-server", &["contract", "engine"]),
     ("flotilla-store", &["contract"]),
