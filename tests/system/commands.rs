@@ -137,6 +137,39 @@ async fn many_starts_are_one_start_and_commands_answer_with_the_end() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_rolling_restart_ends_where_a_scaling_down_begins() {
+    let mut bed = Bed::new(&fixture(
+        "roll",
+        "--slow-start 500ms",
+        &format!("replicas = 3\n{QUICK}"),
+    ))
+    .await;
+    bed.until("roll", |v| v.status == Status::Running).await;
+    let client = bed.client();
+    let rolling = tokio::spawn(async move {
+        client
+            .run::<ServerRestart>(targets(&["roll"]))
+            .await
+            .unwrap()
+            .outcomes
+            .remove(0)
+    });
+    bed.until("roll", |v| {
+        v.instances[0].process.state != ProcessState::Running
+    })
+    .await;
+    bed.scale("roll", 1).await;
+    let outcome = rolling.await.unwrap();
+    assert_eq!(
+        outcome.error.as_ref().map(|e| e.code),
+        Some(ErrorCode::Superseded),
+        "{outcome:#?}"
+    );
+    bed.until("roll", |v| v.instances.len() == 1).await;
+    assert_eq!(bed.alive().len(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_cannot_be_done_is_refused_with_its_reason_and_changes_nothing() {
     let config = "[servers.elsewhere]\nurl = \"http://127.0.0.1:9/mcp\"\nautostart = false\n\
          [servers.old]\nurl = \"http://127.0.0.1:9/sse\"\ntransport = \"sse\"\n"

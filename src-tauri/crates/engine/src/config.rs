@@ -639,18 +639,10 @@ impl Core {
                 .observe(id)
                 .map(|seen| seen.instances)
                 .unwrap_or_default();
-            // Those on their way out stay so.
-            let wanted = self.desired(spec).replicas;
-            for instance in instances.into_iter().filter(|i| i.id.index <= wanted) {
-                if self
-                    .supervisor
-                    .restart(
-                        &instance.id,
-                        &format!("configuration changed: {sentence}"),
-                        None,
-                    )
-                    .is_err()
-                {
+            // The supervisor leaves those alone that are on their way out.
+            for instance in instances {
+                let why = format!("configuration changed: {sentence}");
+                if self.supervisor.restart(&instance.id, &why, None).is_err() {
                     self.notice(format!(
                         "{} is busy: its new configuration holds from its next start on.",
                         instance.id

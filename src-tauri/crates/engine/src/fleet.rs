@@ -9,13 +9,16 @@ use flotilla_contract::{
     state::{HealthLevel, Override, ProcessState, Status},
 };
 use flotilla_store::NewAction;
-use flotilla_supervisor::{Desired, Settled, Ticket, span};
+use flotilla_supervisor::{Desired, End, Settled, Ticket, span};
 use std::time::{Duration, Instant};
 
 /// How long a command watches for its end; the engine goes on watching afterwards.
 const WATCH: Duration = Duration::from_secs(30);
 /// Instances of a server at most.
 pub(crate) const MOST_REPLICAS: u32 = 64;
+
+/// The outcome of a command that a newer one overtook.
+const NEWER_WON: &str = "A newer command won";
 
 /// A server whose end is awaited.
 struct Asked {
@@ -187,16 +190,18 @@ impl Core {
                 let mut ends = Vec::new();
                 for index in indices {
                     let why = format!("restart requested by {actor}");
-                    let ticket =
-                        match supervisor.restart(&id.instance(index), &why, Some(&correlation)) {
-                            Ok(ticket) => ticket,
-                            Err(busy) => {
-                                return (
-                                    id,
-                                    Err(WireError::new(ErrorCode::Internal, busy.to_string())),
-                                );
-                            }
-                        };
+                    let asked = supervisor.restart(&id.instance(index), &why, Some(&correlation));
+                    let ticket = match asked {
+                        Ok(Some(ticket)) => ticket,
+                        // Stopped or scaled down since the restart began.
+                        Ok(None) => return (id, Err(superseded())),
+                        Err(busy) => {
+                            return (
+                                id,
+                                Err(WireError::new(ErrorCode::Internal, busy.to_string())),
+                            );
+                        }
+                    };
                     let end = supervisor.settled(ticket, WATCH).await;
                     let good = end.iter().all(|e| e.reached == Some(true));
                     ends.extend(end);
@@ -412,10 +417,14 @@ impl Core {
 
     fn refused(&self, id: &ServerId, error: WireError, begun: Instant) -> Outcome {
         let (status, state) = self.standing(id);
+        let sentence = match error.code {
+            ErrorCode::Superseded => NEWER_WON.to_owned(),
+            _ => format!("Refused: failed to {}", error.message),
+        };
         Outcome {
             server: id.clone(),
             ok: false,
-            sentence: format!("Refused: failed to {}", error.message),
+            sentence,
             status,
             state,
             took_ms: took(begun),
@@ -447,18 +456,15 @@ impl Core {
         let sentence_of_health = health
             .as_ref()
             .map_or_else(String::new, |h| h.sentence.clone());
-        let superseded = ends.iter().any(|e| e.superseded);
+        // A start that was asked for between the wish to stop and its order makes the order one to start.
+        let turned = |e: &Settled| down && e.end == End::Up;
+        let newer_won = ends.iter().any(|e| e.superseded || turned(e));
         let late = ends.iter().any(|e| e.reached.is_none());
         let failed = ends
             .iter()
             .find(|e| e.reached == Some(false) && !e.superseded);
-        let (ok, sentence, error) = if superseded {
-            let message = "keep at it: a newer command won";
-            (
-                false,
-                "A newer command won".to_owned(),
-                Some(WireError::new(ErrorCode::Superseded, message)),
-            )
+        let (ok, sentence, error) = if newer_won {
+            (false, NEWER_WON.to_owned(), Some(superseded()))
         } else if let Some(failed) = failed {
             let sentence = format!("{}, {took}", failed.view.health.sentence);
             (
@@ -724,6 +730,10 @@ fn sentence(
         );
     }
     said
+}
+
+fn superseded() -> WireError {
+    WireError::new(ErrorCode::Superseded, "keep at it: a newer command won")
 }
 
 fn no_instance(targets: &Targets, verb: &str) -> Result<(), WireError> {

@@ -14,7 +14,7 @@
 //! # Stop wins
 //! Orders are taken in by the task that owns the state, in the order in which they were given, each with a ticket.
 //! A stop disarms every pending restart in the same transition. A start whose ticket is older than a stop's ends as
-//! superseded.
+//! superseded. A restart is only ordered where running is what is wanted.
 //!
 //! # Nothing is left
 //! Every process carries a mark in its environment (boot, instance, spawn) and leads a group. A stop is only over when

@@ -135,6 +135,7 @@ impl Runner {
         loop {
             self.publish();
             if self.unit.at_rest() && self.shared.may_retire(&self.cell) {
+                self.take_last_orders();
                 return;
             }
             let saw = self.next().await;
@@ -207,6 +208,14 @@ impl Runner {
             () = at(due) => Saw::ProbeDue,
             () = readable(output, paused) => Saw::Output,
         }
+    }
+
+    /// Nobody can give it orders any more. Those that came at the last moment found it as they wanted it: stopped.
+    fn take_last_orders(&mut self) {
+        while let Ok(order) = self.orders.try_recv() {
+            let _ = self.on_order(order);
+        }
+        self.publish();
     }
 
     fn on_order(&mut self, order: Order) -> Option<Input> {

@@ -248,7 +248,8 @@ impl Supervisor {
         })
     }
 
-    /// Restarts one instance as a new process; the count of its automatic restarts starts anew.
+    /// Restarts one instance as a new process; the count of its automatic restarts starts anew. `None`: it is not
+    /// wanted, or not any more, and stays as it is.
     ///
     /// # Errors
     /// When it is busy.
@@ -257,26 +258,32 @@ impl Supervisor {
         id: &InstanceId,
         why: &str,
         correlation: Option<&str>,
-    ) -> Result<Ticket, Busy> {
+    ) -> Result<Option<Ticket>, Busy> {
         let ticket = self.shared.next_ticket();
+        // Looked at under the lock under which `want` gives its orders: no restart comes after a stop or a scaling down.
+        let table = self.shared.table();
+        let Some(slot) = table
+            .get(&id.server)
+            .filter(|entry| entry.desired.running && id.index <= entry.desired.replicas)
+            .and_then(|entry| entry.slots.get(&id.index))
+        else {
+            return Ok(None);
+        };
         let order = Order::Restart {
             ticket,
             correlation: correlation.map(str::to_owned),
             why: why.to_owned(),
         };
-        let cell = self.order(id, order)?;
-        Ok(Ticket {
-            orders: cell
-                .map(|cell| (cell, ticket, End::Up))
-                .into_iter()
-                .collect(),
-        })
+        slot.orders.try_send(order).map_err(|_| Busy(id.clone()))?;
+        Ok(Some(Ticket {
+            orders: vec![(slot.cell.clone(), ticket, End::Up)],
+        }))
     }
 
     /// Probes now, beside the schedule.
     pub fn probe(&self, id: &InstanceId) {
         // A busy instance probes soon anyway.
-        let _ = self.order(id, Order::Probe);
+        self.order(id, Order::Probe);
     }
 
     /// Looks at every instance whether its last answer is too old to be believed.
@@ -294,19 +301,18 @@ impl Supervisor {
     /// An automatic restart of exactly this process, because a ceiling was crossed.
     pub fn recycle(&self, id: &InstanceId, spawn: u64, why: String) {
         // A busy instance is sampled again in a moment.
-        let _ = self.order(id, Order::Recycle { spawn, why });
+        self.order(id, Order::Recycle { spawn, why });
     }
 
-    fn order(&self, id: &InstanceId, order: Order) -> Result<Option<Arc<InstanceCell>>, Busy> {
+    /// An order that may be lost.
+    fn order(&self, id: &InstanceId, order: Order) {
         let table = self.shared.table();
-        let Some(slot) = table
+        let slot = table
             .get(&id.server)
-            .and_then(|entry| entry.slots.get(&id.index))
-        else {
-            return Ok(None);
-        };
-        slot.orders.try_send(order).map_err(|_| Busy(id.clone()))?;
-        Ok(Some(slot.cell.clone()))
+            .and_then(|entry| entry.slots.get(&id.index));
+        if let Some(slot) = slot {
+            let _ = slot.orders.try_send(order);
+        }
     }
 
     /// Waits until every order of a ticket has come to its end, is superseded, or `limit` has passed.

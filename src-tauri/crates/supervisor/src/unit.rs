@@ -262,7 +262,9 @@ impl Unit {
                 match &mut self.state {
                     State::Stopping { then, .. } => *then = Then::Anew,
                     State::Running { .. } => self.begin_stop(now, &why, Then::Anew, &mut out),
-                    State::Waiting | State::Spawning => {}
+                    State::Waiting => {}
+                    // What it is started with is being looked up, and may have changed meanwhile.
+                    State::Spawning => out.push(Effect::Spawn),
                     State::Stopped | State::Backoff | State::Failed => {
                         self.begin_start(now, &mut out)
                     }

@@ -472,6 +472,54 @@ async fn scaling_adds_and_retires_instances_and_a_newer_order_supersedes() {
 }
 
 #[tokio::test]
+async fn a_restart_never_brings_back_what_was_scaled_down_or_stopped() {
+    let bed = bed("overtaken");
+    let id: ServerId = "o".parse().unwrap();
+    // Slow to go: it ignores that its input was closed, and is still stopping when the restart comes.
+    let mut spec = script("o", "exec sleep 600");
+    (spec.replicas, spec.stop_timeout_ms) = (3, 300);
+    bed.sup.settled(bed.up(spec), LONG).await;
+    let scaled = bed.want(&id, true, 1);
+    bed.until("o", |s| {
+        s.instances
+            .iter()
+            .any(|i| i.process.state == ProcessState::Stopping)
+    })
+    .await;
+    for index in [2, 3] {
+        let restart = bed
+            .sup
+            .restart(&id.instance(index), "rolling", None)
+            .unwrap();
+        assert!(restart.is_none(), "{index} is not wanted any more");
+    }
+    assert!(
+        bed.sup
+            .settled(scaled, LONG)
+            .await
+            .iter()
+            .all(|e| e.reached == Some(true))
+    );
+    bed.until("o", |s| s.instances.len() == 1).await;
+    let stopped = bed.want(&id, false, 1);
+    let restart = bed.sup.restart(&id.instance(1), "rolling", None).unwrap();
+    assert!(restart.is_none(), "stop wins");
+    assert_eq!(bed.sup.settled(stopped, LONG).await[0].reached, Some(true));
+    assert_eq!(bed.alive(), 0);
+    // The other way round, the stop that comes later is told to whoever waits for the restart.
+    bed.sup.settled(bed.want(&id, true, 1), LONG).await;
+    let restart = bed
+        .sup
+        .restart(&id.instance(1), "asked", None)
+        .unwrap()
+        .unwrap();
+    let stopped = bed.want(&id, false, 1);
+    assert!(bed.sup.settled(restart, LONG).await[0].superseded);
+    assert_eq!(bed.sup.settled(stopped, LONG).await[0].reached, Some(true));
+    assert_eq!(bed.alive(), 0);
+}
+
+#[tokio::test]
 async fn checks_by_command_and_by_port_decide_about_health() {
     let bed = bed("checks");
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();

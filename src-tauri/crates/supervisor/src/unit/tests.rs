@@ -356,6 +356,15 @@ fn a_new_terms_or_restart_never_orphans_the_running_process() {
         play.unit.restarts, 0,
         "a restart that was asked for does not count"
     );
+    // While what it is started with is looked up: looked up anew, for that is what changed.
+    let mut play = stdio();
+    play.on(Input::Start).on(Input::DependenciesReady);
+    play.log.clear();
+    play.on(Input::Restart {
+        why: "configuration changed".into(),
+    })
+    .is(ProcessState::Starting)
+    .did("spawn");
 }
 
 #[test]
