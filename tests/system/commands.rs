@@ -3,8 +3,9 @@
 use flotilla_contract::{
     ErrorCode,
     command::{
-        CallParams, CancelParams, PlanParams, ScaleParams, ServerPlan, ServerReset, ServerRestart,
-        ServerScale, ServerStart, ServerStop, Targets, ToolsCall, ToolsCancel, ToolsHistory, Verb,
+        CallParams, CancelParams, PlanParams, RemoveParams, ScaleParams, ServerPlan, ServerRemove,
+        ServerReset, ServerRestart, ServerScale, ServerStart, ServerStop, Targets, ToolsCall,
+        ToolsCancel, ToolsHistory, Verb,
     },
     state::{HealthCode, ProcessState, Status},
     tool::CallOutcome,
@@ -285,7 +286,36 @@ async fn a_plan_says_what_would_happen_and_does_nothing() {
         plan(Verb::Start, "db", None).await.sentence,
         "Nothing to start of db: it runs already"
     );
-    assert_eq!(bed.alive().len(), 3);
+    // What others need cannot be taken out: the plan knows, and the command does not stop it first.
+    let remove = plan(Verb::Remove, "db", None).await;
+    assert_eq!((remove.stops, remove.refusals.len()), (0, 1), "{remove:#?}");
+    assert!(
+        remove.sentence.contains("web depends on it"),
+        "{}",
+        remove.sentence
+    );
+    let pids = || {
+        let mut pids: Vec<u32> = bed.alive().iter().map(|p| p.pid).collect();
+        pids.sort_unstable();
+        pids
+    };
+    let before = pids();
+    let refused = bed
+        .run::<ServerRemove>(RemoveParams {
+            server: id("db"),
+            reason: None,
+        })
+        .await
+        .unwrap_err();
+    assert_eq!(refused.code, ErrorCode::Unsupported, "{refused}");
+    assert_eq!((before.len(), before), (3, pids()));
+    let both = PlanParams {
+        verb: Verb::Remove,
+        targets: targets(&["web", "db"]),
+        replicas: None,
+    };
+    let both = bed.run::<ServerPlan>(both).await.unwrap();
+    assert_eq!((both.stops, both.refusals.len()), (3, 0), "{both:#?}");
     // Stopping everything goes from the dependents to what they depend on.
     bed.stop(&[]).await;
     assert_eq!(bed.alive(), []);

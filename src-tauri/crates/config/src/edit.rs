@@ -21,6 +21,17 @@ pub enum EditError {
     /// There is one already.
     #[error("a server {0} exists already")]
     Exists(ServerId),
+    /// Others depend on it.
+    #[error(
+        "remove {id}: {} on it; take it out of their depends_on first",
+        names_of(.by)
+    )]
+    Needed {
+        /// Which server.
+        id: ServerId,
+        /// Which others.
+        by: Vec<ServerId>,
+    },
     /// Not a key of a server's table.
     #[error("{key:?} is not a key: {error}")]
     Key {
@@ -39,6 +50,13 @@ pub enum EditError {
         /// What was given.
         value: String,
     },
+}
+
+/// "web depends", "web, api depend".
+fn names_of(ids: &[ServerId]) -> String {
+    let names: Vec<&str> = ids.iter().map(ServerId::as_str).collect();
+    let verb = if ids.len() == 1 { "depends" } else { "depend" };
+    format!("{} {verb}", names.join(", "))
 }
 
 /// Declares a server at the end of the file.
@@ -108,6 +126,17 @@ pub fn set(
 /// # Errors
 /// When there is no such server, or another one depends on it.
 pub fn remove_server(text: &str, id: &ServerId) -> Result<String, EditError> {
+    let by: Vec<ServerId> = parse(text)
+        .map_err(EditError::Invalid)?
+        .servers
+        .into_iter()
+        .filter(|server| server.depends_on.iter().any(|d| d.server == *id))
+        .map(|server| server.id)
+        .collect();
+    if !by.is_empty() {
+        let id = id.clone();
+        return Err(EditError::Needed { id, by });
+    }
     let mut document = read(text)?;
     let removed = servers(&mut document)?
         .remove(id.as_str())

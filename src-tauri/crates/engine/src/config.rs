@@ -317,6 +317,9 @@ pub(crate) fn edit_error(error: flotilla_config::edit::EditError) -> WireError {
     match error {
         EditError::Invalid(findings) => invalid(findings),
         EditError::NoServer(id) => WireError::no_server(id),
+        needed @ EditError::Needed { .. } => {
+            WireError::new(ErrorCode::Unsupported, needed.to_string())
+        }
         exists @ EditError::Exists(_) => WireError::new(ErrorCode::Exists, exists.to_string()),
         other => WireError::new(ErrorCode::BadRequest, other.to_string()),
     }
@@ -428,6 +431,12 @@ impl Core {
         })
     }
 
+    /// The text that the next edit changes: the file, or where it is gone, what is in force.
+    pub(crate) fn text_to_edit(&self) -> Result<String, WireError> {
+        let there = read(&self.config.path).map_err(|f| invalid(vec![f]))?;
+        Ok(there.unwrap_or_else(|| self.config.text()))
+    }
+
     pub(crate) fn check_config(&self, text: &str) -> CheckedConfig {
         match parse(text) {
             Ok(fleet) => CheckedConfig {
@@ -487,10 +496,7 @@ impl Core {
         make: impl FnOnce(&str) -> Result<String, WireError> + Send,
     ) -> Result<ConfigWritten, WireError> {
         let _gate = self.config.gate.lock().await;
-        // A file that is gone is written anew from what is in force.
-        let there = read(&self.config.path)
-            .map_err(|f| invalid(vec![f]))?
-            .unwrap_or_else(|| self.config.text());
+        let there = self.text_to_edit()?;
         let now = hash(&there);
         if let Some(expected) = expected.filter(|e| *e != now) {
             let detail = serde_json::json!({ "expected": expected, "found": now, "diff": unified_diff(&self.config.text_of(expected), &there) });

@@ -1,6 +1,6 @@
 //! The verbs on servers. Each ends in what was observed, not in what was asked.
 
-use crate::{core::Core, facts};
+use crate::{core::Core, facts, handler::without};
 use flotilla_contract::{
     Caller, ErrorCode, EventKind, InstanceId, ServerId, ServerSpec, WireError,
     command::{Outcome, Outcomes, Plan, PlanParams, Refusal, ScaleParams, Targets, Verb},
@@ -582,6 +582,8 @@ impl Core {
         let meant = self.meant(&params.targets)?;
         let (mut stops, mut starts, mut refusals) = (0_u32, 0_u32, Vec::new());
         let mut touched = Vec::new();
+        // Of the configuration, after each removal.
+        let mut left = None;
         for spec in &meant {
             let running = self.running(&spec.id);
             let desired = self.desired(spec);
@@ -589,7 +591,8 @@ impl Core {
                 Verb::Start => startable(spec),
                 Verb::Restart => restartable(spec),
                 Verb::Scale => scalable(spec, params.replicas.unwrap_or(desired.replicas)),
-                Verb::Stop | Verb::Remove => Ok(()),
+                Verb::Stop => Ok(()),
+                Verb::Remove => self.removable(&spec.id, &mut left),
             };
             if let Err(error) = refused {
                 refusals.push(Refusal {
@@ -620,6 +623,17 @@ impl Core {
             refusals,
             destructive,
         })
+    }
+
+    /// Whether a server could be taken out of what those before it left.
+    fn removable(&self, id: &ServerId, left: &mut Option<String>) -> Result<(), WireError> {
+        let text = match left.take() {
+            Some(text) => text,
+            None => self.text_to_edit()?,
+        };
+        let removed = without(&text, id);
+        *left = Some(removed.as_ref().map_or(text, Clone::clone));
+        removed.map(drop)
     }
 
     fn running(&self, id: &ServerId) -> u32 {

@@ -52,6 +52,11 @@ fn because(reason: Option<&String>, otherwise: &str) -> String {
         .map_or_else(|| otherwise.to_owned(), Clone::clone)
 }
 
+/// The text of `fleet.toml` without a server.
+pub(crate) fn without(text: &str, id: &ServerId) -> Result<String, WireError> {
+    edit::remove_server(text, id).map_err(edit_error)
+}
+
 impl Core {
     async fn written(
         &self,
@@ -311,7 +316,17 @@ impl Handler for Core {
         let id = params.server.clone();
         self.spec(&id)?;
         let reason = because(params.reason.as_ref(), &format!("remove {id}"));
-        // Stopped first: the answer comes when nothing of it is left.
+        // Tried on the text first: what is refused (others depend on it) is not stopped.
+        let refused = self
+            .text_to_edit()
+            .and_then(|text| without(&text, &id))
+            .err();
+        if let Some(error) = refused {
+            return self
+                .written(caller, "server.remove", Some(&id), Err(error))
+                .await;
+        }
+        // Stopped before it is written: the answer comes when nothing of it is left.
         let replicas = self.supervisor.desired(&id).unwrap_or_default().replicas;
         if let Ok(ticket) = self.supervisor.want(
             &id,
@@ -324,9 +339,7 @@ impl Handler for Core {
             self.supervisor.settled(ticket, REMOVE).await;
         }
         let written = self
-            .write_config(&caller.actor, &reason, None, &[], |text| {
-                edit::remove_server(text, &id).map_err(edit_error)
-            })
+            .write_config(&caller.actor, &reason, None, &[], |text| without(text, &id))
             .await;
         if written.is_err() {
             self.want(&id, Some(&caller.correlation));

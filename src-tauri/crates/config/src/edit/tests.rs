@@ -135,11 +135,9 @@ fn a_server_goes_with_its_comment_and_nothing_else() {
     assert_eq!(text, "# Ours.\n\n");
     let needed =
         "[servers.a]\ncommand = \"x\"\n[servers.b]\ncommand = \"x\"\ndepends_on = [\"a\"]\n";
-    assert!(
-        remove_server(needed, &id("a"))
-            .unwrap_err()
-            .to_string()
-            .contains("there is no server a")
+    assert_eq!(
+        remove_server(needed, &id("a")).unwrap_err().to_string(),
+        "remove a: b depends on it; take it out of their depends_on first"
     );
 }
 
