@@ -6,6 +6,7 @@ use flotilla_contract::{
     spec::{Check, Transport},
     state::HealthCode,
 };
+use reqwest::Url;
 use std::{path::Path, process::Stdio, time::Duration};
 use tokio::{net::TcpStream, time::timeout};
 
@@ -41,11 +42,44 @@ pub(crate) fn with_port(text: &str, port: Option<u16>) -> String {
     )
 }
 
-/// One check of the kinds `http`, `tcp`, `exec`. Never longer than `limit`.
+/// Where an `http` check goes. A path belongs to the instance's own port, or to the URL of a server that somebody else
+/// started (`base`).
+fn target(declared: &str, port: Option<u16>, base: Option<&str>) -> Result<Url, String> {
+    let text = with_port(declared, port);
+    let origin = match (port, base) {
+        _ if !text.starts_with('/') => &text,
+        (Some(port), _) => &format!("http://127.0.0.1:{port}"),
+        (None, Some(base)) => base,
+        (None, None) => &text,
+    };
+    let mut url = Url::parse(origin).map_err(|error| format!("GET {text}: {error}"))?;
+    if text.starts_with('/') {
+        let (path, query) = text
+            .split_once('?')
+            .map_or((text.as_str(), None), |(path, query)| (path, Some(query)));
+        url.set_path(path);
+        url.set_query(query);
+        url.set_fragment(None);
+    }
+    Ok(url)
+}
+
+/// A URL for a sentence: without the login that it may hold.
+fn shown(url: &Url) -> String {
+    let mut url = url.clone();
+    // Refused only where there can be no login.
+    let _ = url.set_username("");
+    let _ = url.set_password(None);
+    url.into()
+}
+
+/// One check of the kinds `http`, `tcp`, `exec`. Never longer than `limit`. `base` is the URL of a server that somebody
+/// else started.
 pub(crate) async fn check(
     client: &reqwest::Client,
     spec: &ServerSpec,
     place: &Place,
+    base: Option<&str>,
     mark: &flotilla_os::Mark,
     limit: Duration,
 ) -> Found {
@@ -53,12 +87,13 @@ pub(crate) async fn check(
     let late = || bad(format!("no answer within {}", crate::unit::span(limit)));
     match &spec.health.check {
         Check::Http { url } => {
-            let url = with_port(url, port);
-            let url = match (url.strip_prefix('/'), port) {
-                (Some(path), Some(port)) => format!("http://127.0.0.1:{port}/{path}"),
-                _ => url,
+            let url = match target(url, port, base) {
+                Ok(url) => url,
+                Err(sentence) => return bad(sentence),
             };
-            match timeout(limit, client.get(&url).send()).await {
+            let asked = client.get(url.clone()).send();
+            let url = shown(&url);
+            match timeout(limit, asked).await {
                 Err(_) => late(),
                 Ok(Err(error)) => bad(format!("GET {url}: {}", root(&error))),
                 Ok(Ok(answer)) if answer.status().as_u16() < 400 => {

@@ -62,6 +62,8 @@ pub(crate) struct Runner {
     health: Health,
     /// Number of the process at hand, or of the last one.
     place: Place,
+    /// Where somebody else's server listens, once that is known.
+    url: Option<String>,
     process: Option<Process>,
     started_at: Option<Millis>,
     last_exit: Option<LastExit>,
@@ -114,6 +116,7 @@ impl Runner {
             unit,
             health,
             place,
+            url: None,
             process: None,
             started_at: None,
             last_exit: None,
@@ -426,6 +429,7 @@ impl Runner {
             }
         };
         self.place.spawn = self.shared.next_spawn();
+        self.url = resolved.url.clone();
         if let Some(url) = &resolved.url {
             let endpoint = Endpoint::Http {
                 url: url.clone(),
@@ -638,12 +642,11 @@ impl Runner {
                 })
             }
             Check::Http { .. } | Check::Tcp { .. } | Check::Exec { .. } => {
-                let mark = self.mark();
+                let (mark, base) = (self.mark(), self.url.clone());
                 Box::pin(async move {
-                    (
-                        probe::check(shared.http(), &spec, &place, &mark, limit).await,
-                        begun.elapsed(),
-                    )
+                    let found =
+                        probe::check(shared.http(), &spec, &place, base.as_deref(), &mark, limit);
+                    (found.await, begun.elapsed())
                 })
             }
         });

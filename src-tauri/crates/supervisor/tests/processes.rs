@@ -125,6 +125,42 @@ fn bed(name: &str) -> Bed {
     Bed { world, sup, boot }
 }
 
+/// Answers each GET on this listener: `/good` (and nothing else) with 200.
+async fn answer(listener: tokio::net::TcpListener) {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    while let Ok((mut stream, _)) = listener.accept().await {
+        let mut head = [0; 1024];
+        let n = stream.read(&mut head).await.unwrap_or(0);
+        let status = if head[..n].starts_with(b"GET /good?x=1 ") {
+            "200 OK"
+        } else {
+            "503 Service Unavailable"
+        };
+        let text = format!("HTTP/1.1 {status}\r\ncontent-length: 0\r\nconnection: close\r\n\r\n");
+        let _ = stream.write_all(text.as_bytes()).await;
+    }
+}
+
+async fn free_port() -> u16 {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    listener.local_addr().unwrap().port()
+}
+
+/// A server on a port that is a shell script, which does not listen.
+fn on_port(id: &str, text: &str, port: u16) -> ServerSpec {
+    let mut spec = script(id, text);
+    let Transport::Stdio { launch } = spec.transport else {
+        unreachable!()
+    };
+    spec.transport = Transport::Http {
+        launch,
+        port,
+        path: "/mcp".into(),
+        headers: Default::default(),
+    };
+    spec
+}
+
 /// A stdio server that is a shell script.
 fn script(id: &str, text: &str) -> ServerSpec {
     let launch = Launch {
@@ -575,6 +611,69 @@ async fn checks_by_command_and_by_port_decide_about_health() {
         "{}",
         ends[1].view.health.sentence
     );
+    bed.sup.shutdown(LONG).await;
+    assert_eq!(bed.alive(), 0);
+}
+
+#[tokio::test]
+async fn a_check_over_http_goes_to_the_port_of_the_instance_or_to_the_url_of_the_server() {
+    let bed = bed("http-checks");
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    tokio::spawn(answer(listener));
+    let checked = |mut spec: ServerSpec, url: String| {
+        spec.health = HealthCheck {
+            check: Check::Http { url },
+            start_timeout_ms: 0,
+            ..HealthCheck::default()
+        };
+        spec
+    };
+    let elsewhere = |id: &str| {
+        let mut spec = script(id, "");
+        spec.transport = Transport::Url {
+            url: format!("http://user:secret@127.0.0.1:{port}/mcp?key=secret"),
+            headers: Default::default(),
+        };
+        spec
+    };
+    let whole = |path: &str| format!("http://127.0.0.1:{port}{path}");
+    let cases = [
+        (
+            checked(script("whole", "exec sleep 600"), whole("/good?x=1")),
+            HealthLevel::Healthy,
+        ),
+        (
+            checked(script("error", "exec sleep 600"), whole("/bad")),
+            HealthLevel::Unhealthy,
+        ),
+        (
+            checked(elsewhere("path"), "/good?x=1".into()),
+            HealthLevel::Healthy,
+        ),
+        (
+            checked(elsewhere("wrong"), "/bad".into()),
+            HealthLevel::Unhealthy,
+        ),
+    ];
+    for (spec, level) in cases {
+        let end = bed.sup.settled(bed.up(spec), LONG).await.remove(0);
+        assert_eq!(end.view.health.level, level, "{end:#?}");
+        assert!(!end.view.health.sentence.contains("secret"), "{end:#?}");
+    }
+    // Its own port: refused until somebody listens there.
+    let port = free_port().await;
+    let mut own = checked(on_port("own", "exec sleep 600", port), "/good?x=1".into());
+    own.health.start_timeout_ms = 30_000;
+    let ticket = bed.up(own);
+    bed.until("own", |s| s.health.sentence.contains("not proven yet"))
+        .await;
+    let listener = tokio::net::TcpListener::bind(("127.0.0.1", port))
+        .await
+        .unwrap();
+    tokio::spawn(answer(listener));
+    let end = bed.sup.settled(ticket, LONG).await.remove(0);
+    assert_eq!(end.view.health.level, HealthLevel::Healthy, "{end:#?}");
     bed.sup.shutdown(LONG).await;
     assert_eq!(bed.alive(), 0);
 }
