@@ -271,7 +271,8 @@ impl Unit {
                 }
             }
             Input::Recycle { why } => {
-                if let State::Running { .. } = self.state {
+                // Nobody here can make somebody else's process anew: to be monitored is all that it has.
+                if let (State::Running { .. }, true) = (&self.state, self.terms.kind != Kind::Url) {
                     self.begin_stop(now, &why, Then::Recycle(why.clone()), &mut out);
                 }
             }

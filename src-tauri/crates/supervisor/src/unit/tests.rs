@@ -424,6 +424,14 @@ fn a_url_is_only_monitored() {
     play.on(Input::Stop)
         .is(ProcessState::Stopped)
         .did("closeinput, stopped");
+    // `restart.on_unhealthy` of `[defaults]` reaches it too, and must not end the monitoring.
+    let mut play = Play::new(Kind::Url, |r| r.max_restarts = Some(0));
+    play.up().log.clear();
+    play.on(Input::Recycle {
+        why: "unhealthy".into(),
+    })
+    .is(ProcessState::Running)
+    .did("");
 }
 
 #[test]
