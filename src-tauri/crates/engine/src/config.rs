@@ -10,7 +10,7 @@ use flotilla_contract::{
     command::{CheckedConfig, ConfigFinding, ConfigText, ConfigWritten},
 };
 use flotilla_store::{Control, NewRevision};
-use flotilla_supervisor::Desired;
+use flotilla_supervisor::{Busy, Desired, Ticket};
 use notify::{RecursiveMode, Watcher};
 use std::{
     collections::VecDeque,
@@ -26,6 +26,9 @@ const SETTLE: Duration = Duration::from_millis(120);
 const LOOK: Duration = Duration::from_secs(30);
 /// Revisions that are searched for the last one that touched a server.
 const HISTORY: u32 = 500;
+/// A server that is taken out is asked this often to stop, and this long after it was busy.
+const FORGET_TRIES: u32 = 100;
+const FORGET_PAUSE: Duration = Duration::from_millis(20);
 /// A configuration is not read beyond this.
 const LARGEST: u64 = 4 << 20;
 
@@ -311,6 +314,11 @@ fn invalid(findings: Vec<ConfigFinding>) -> WireError {
     .with_detail(serde_json::json!({ "findings": findings }))
 }
 
+/// From an instance that takes no orders to its error.
+pub(crate) fn busy(error: &Busy) -> WireError {
+    WireError::new(ErrorCode::Internal, format!("give the order: {error}"))
+}
+
 /// From an edit of the text to its error.
 pub(crate) fn edit_error(error: flotilla_config::edit::EditError) -> WireError {
     use flotilla_config::edit::EditError;
@@ -350,7 +358,7 @@ impl Core {
             self.supervisor.declare(spec.clone());
         }
         for spec in &fleet.servers {
-            self.want(&spec.id, None);
+            self.want_unwatched(&spec.id, None);
         }
         for spec in &fleet.servers {
             self.register_agent(spec).await;
@@ -391,15 +399,16 @@ impl Core {
     }
 
     /// Tells the supervisor what is wanted of a server now.
+    ///
+    /// # Errors
+    /// When it takes no orders, or is not declared any more.
     pub(crate) fn want(
         &self,
         id: &ServerId,
         correlation: Option<&str>,
-    ) -> flotilla_supervisor::Ticket {
+    ) -> Result<Ticket, WireError> {
         let fleet = self.fleet();
-        let Some(spec) = fleet.server(id) else {
-            return Default::default();
-        };
+        let spec = fleet.server(id).ok_or_else(|| WireError::no_server(id))?;
         for dependent in fleet
             .servers
             .iter()
@@ -408,13 +417,29 @@ impl Core {
             // What it waits for may just have become possible, or impossible.
             self.supervisor.touch(&dependent.id);
         }
-        match self.supervisor.want(id, self.desired(spec), correlation) {
-            Ok(ticket) => ticket,
-            Err(error) => {
-                self.notice(format!("{error}."));
-                Default::default()
-            }
+        self.supervisor
+            .want(id, self.desired(spec), correlation)
+            .map_err(|error| busy(&error))
+    }
+
+    /// The same where nobody waits for the end: what went wrong becomes a notice.
+    pub(crate) fn want_unwatched(&self, id: &ServerId, correlation: Option<&str>) {
+        if let Err(error) = self.want(id, correlation) {
+            self.notice(format!("Failed to {}.", error.message));
         }
+    }
+
+    /// Forgets a server that is declared no more. One that is busy is asked again: it takes an order at every turn.
+    async fn forget_instances(&self, id: &ServerId, correlation: Option<&str>) {
+        for _ in 0..FORGET_TRIES {
+            if self.supervisor.forget(id, correlation).is_ok() {
+                return;
+            }
+            tokio::time::sleep(FORGET_PAUSE).await;
+        }
+        self.notice(format!(
+            "{id} takes no orders: it was taken out of fleet.toml, but runs until the engine ends."
+        ));
     }
 
     /// The file as it is on disk, and how it stands.
@@ -580,11 +605,7 @@ impl Core {
         let fleet = self.fleet();
         match (change.kind, fleet.server(&id)) {
             (ChangeKind::Removed, _) => {
-                if self.supervisor.forget(&id, None).is_err() {
-                    self.notice(format!(
-                        "{id} is busy; it is stopped when it takes orders again."
-                    ));
-                }
+                self.forget_instances(&id, None).await;
                 self.forget_server(&id).await;
                 self.tell(Some(&id), EventKind::Removed);
                 None
@@ -597,7 +618,7 @@ impl Core {
                 self.supervisor.declare(spec.clone());
                 self.register_agent(spec).await;
                 self.tell(Some(&id), EventKind::Registered);
-                self.want(&id, None);
+                self.want_unwatched(&id, None);
                 Some(id)
             }
             (ChangeKind::Changed { effects, .. }, Some(spec)) => {
@@ -637,7 +658,7 @@ impl Core {
         self.take_newer_word(id, effects).await;
         self.supervisor.declare(spec.clone());
         if effects.replicas || effects.autostart || effects.admin {
-            self.want(id, None);
+            self.want_unwatched(id, None);
         }
         if effects.process && self.desired(spec).running {
             let instances = self

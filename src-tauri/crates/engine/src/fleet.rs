@@ -1,6 +1,6 @@
 //! The verbs on servers. Each ends in what was observed, not in what was asked.
 
-use crate::{core::Core, facts, handler::without};
+use crate::{config::busy, core::Core, facts, handler::without};
 use flotilla_contract::{
     Caller, ErrorCode, EventKind, InstanceId, ServerId, ServerSpec, WireError,
     command::{Outcome, Outcomes, Plan, PlanParams, Refusal, ScaleParams, Targets, Verb},
@@ -76,7 +76,7 @@ impl Core {
         let mut wishes = Vec::new();
         let begun = Instant::now();
         for spec in self.meant(targets)? {
-            let what = startable(&spec).map(|()| {
+            let what = startable(&spec).and_then(|()| {
                 wishes.push(self.ask_running(&spec, true, &caller.actor));
                 self.want(&spec.id, Some(&caller.correlation))
             });
@@ -112,7 +112,7 @@ impl Core {
             of_layer
                 .map(|spec| Asked {
                     server: spec.id.clone(),
-                    what: Ok(self.want(&spec.id, Some(&caller.correlation))),
+                    what: self.want(&spec.id, Some(&caller.correlation)),
                     down: true,
                 })
                 .collect()
@@ -155,7 +155,7 @@ impl Core {
             if !running {
                 asked.push(Asked {
                     server: spec.id.clone(),
-                    what: Ok(self.want(&spec.id, Some(&caller.correlation))),
+                    what: self.want(&spec.id, Some(&caller.correlation)),
                     down: false,
                 });
                 continue;
@@ -195,12 +195,7 @@ impl Core {
                         Ok(Some(ticket)) => ticket,
                         // Stopped or scaled down since the restart began.
                         Ok(None) => return (id, Err(superseded())),
-                        Err(busy) => {
-                            return (
-                                id,
-                                Err(WireError::new(ErrorCode::Internal, busy.to_string())),
-                            );
-                        }
+                        Err(error) => return (id, Err(busy(&error))),
                     };
                     let end = supervisor.settled(ticket, WATCH).await;
                     let good = end.iter().all(|e| e.reached == Some(true));
@@ -246,8 +241,8 @@ impl Core {
         let replicas = (params.replicas != spec.replicas).then_some(params.replicas);
         self.set_wish(&spec.id, facts::wish(running, replicas, &caller.actor))
             .await;
-        let ticket = self.want(&spec.id, Some(&caller.correlation));
-        if was != params.replicas {
+        let asked = self.want(&spec.id, Some(&caller.correlation));
+        if asked.is_ok() && was != params.replicas {
             self.tell(
                 Some(&spec.id),
                 EventKind::Scaled {
@@ -256,8 +251,13 @@ impl Core {
                 },
             );
         }
-        let ends = self.supervisor.settled(ticket, WATCH).await;
-        let outcome = self.scaled(&spec.id, params.replicas, &ends, begun);
+        let outcome = match asked {
+            Ok(ticket) => {
+                let ends = self.supervisor.settled(ticket, WATCH).await;
+                self.scaled(&spec.id, params.replicas, &ends, begun)
+            }
+            Err(error) => self.refused(&spec.id, error, begun),
+        };
         let outcomes = vec![outcome];
         self.record_outcomes(
             caller,
@@ -283,7 +283,7 @@ impl Core {
             wishes.push((spec.id.clone(), None));
             let down = !self.desired(&spec).running;
             asked.push(Asked {
-                what: Ok(self.want(&spec.id, Some(&caller.correlation))),
+                what: self.want(&spec.id, Some(&caller.correlation)),
                 down,
                 server: spec.id,
             });

@@ -1,6 +1,11 @@
 //! One method per command of the contract's list.
 
-use crate::{config::edit_error, core::Core, sessions::lock, subscribe::LogReader};
+use crate::{
+    config::{busy, edit_error},
+    core::Core,
+    sessions::lock,
+    subscribe::LogReader,
+};
 use flotilla_config::{
     edit,
     import::{self, ImportError, Paths},
@@ -91,7 +96,7 @@ impl Core {
                         .any(|i| i.health.code == HealthCode::SecretMissing)
             });
             if wants {
-                self.want(&id, Some(correlation));
+                self.want_unwatched(&id, Some(correlation));
             }
         }
     }
@@ -328,21 +333,24 @@ impl Handler for Core {
         }
         // Stopped before it is written: the answer comes when nothing of it is left.
         let replicas = self.supervisor.desired(&id).unwrap_or_default().replicas;
-        if let Ok(ticket) = self.supervisor.want(
-            &id,
-            flotilla_supervisor::Desired {
-                running: false,
-                replicas,
-            },
-            Some(&caller.correlation),
-        ) {
-            self.supervisor.settled(ticket, REMOVE).await;
+        let down = flotilla_supervisor::Desired {
+            running: false,
+            replicas,
+        };
+        match self.supervisor.want(&id, down, Some(&caller.correlation)) {
+            Ok(ticket) => drop(self.supervisor.settled(ticket, REMOVE).await),
+            Err(error) => {
+                let refused = Err(busy(&error));
+                return self
+                    .written(caller, "server.remove", Some(&id), refused)
+                    .await;
+            }
         }
         let written = self
             .write_config(&caller.actor, &reason, None, &[], |text| without(text, &id))
             .await;
         if written.is_err() {
-            self.want(&id, Some(&caller.correlation));
+            self.want_unwatched(&id, Some(&caller.correlation));
         }
         self.written(caller, "server.remove", Some(&id), written)
             .await

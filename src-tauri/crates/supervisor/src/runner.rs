@@ -221,7 +221,21 @@ impl Runner {
         self.publish();
     }
 
+    /// Takes in the newest spec, with every order: the one that says so may have found the queue full.
+    fn renew(&mut self) {
+        let newest = self.shared.spec(&self.cell.id.server);
+        let Some(spec) = newest.filter(|spec| !Arc::ptr_eq(spec, &self.spec)) else {
+            return;
+        };
+        if spec.health != self.spec.health {
+            self.health.set_check(now(), spec.health.clone());
+        }
+        self.spec = spec;
+        self.feed(Input::Terms(terms(&self.spec)));
+    }
+
     fn on_order(&mut self, order: Order) -> Option<Input> {
+        self.renew();
         match order {
             Order::Start {
                 ticket,
@@ -245,13 +259,7 @@ impl Runner {
                 (self.ticket, self.wanted, self.correlation) = (ticket, true, correlation);
                 Some(Input::Restart { why })
             }
-            Order::Spec(spec) => {
-                if spec.health != self.spec.health {
-                    self.health.set_check(now(), spec.health.clone());
-                }
-                self.spec = spec;
-                Some(Input::Terms(terms(&self.spec)))
-            }
+            Order::Renew => None,
             Order::Probe => {
                 self.health.ask_now(now());
                 None

@@ -39,8 +39,8 @@ pub(crate) enum Order {
         correlation: Option<String>,
         why: String,
     },
-    /// Another spec; it holds from the next start on (health checks: at once).
-    Spec(Arc<ServerSpec>),
+    /// There is another spec; it holds from the next start on (health checks: at once).
+    Renew,
     /// Probe now.
     Probe,
     /// Look whether the last answer is too old.
@@ -254,6 +254,11 @@ impl Shared {
             self.touch(&cell.id.server);
         }
         retired
+    }
+
+    /// What is declared of a server now.
+    pub(crate) fn spec(&self, id: &ServerId) -> Option<Arc<ServerSpec>> {
+        self.table().get(id)?.spec.clone()
     }
 
     fn up(&self, id: &ServerId) -> watch::Receiver<Up> {

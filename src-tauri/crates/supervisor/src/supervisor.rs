@@ -141,8 +141,8 @@ impl Supervisor {
             let entry = table.entry(id.clone()).or_default();
             entry.spec = Some(spec.clone());
             for slot in entry.slots.values() {
-                // A task that lags this far behind reads the newest spec from the table at its next start order.
-                let _ = slot.orders.try_send(Order::Spec(spec.clone()));
+                // A task whose queue is full finds the new spec with the next order that it takes in.
+                let _ = slot.orders.try_send(Order::Renew);
             }
         }
         self.shared.touch(&id);
@@ -151,7 +151,7 @@ impl Supervisor {
     /// Forgets a server: its instances are stopped and vanish.
     ///
     /// # Errors
-    /// When an instance is busy; the others are on their way out then.
+    /// When an instance is busy; nothing is changed then.
     pub fn forget(&self, id: &ServerId, correlation: Option<&str>) -> Result<Ticket, Busy> {
         let ticket = self.want(id, Desired::default(), correlation)?;
         {
@@ -170,7 +170,7 @@ impl Supervisor {
     /// Says what is wanted of a server. Instances are added, started, stopped and retired to match.
     ///
     /// # Errors
-    /// When an instance is busy.
+    /// When an instance is busy; nothing is changed then.
     pub fn want(
         &self,
         id: &ServerId,
@@ -184,10 +184,15 @@ impl Supervisor {
             let Some(entry) = table.get_mut(id) else {
                 return Ok(given);
             };
-            entry.desired = desired;
             let Some(spec) = entry.spec.clone() else {
                 return Ok(given);
             };
+            // All of its instances get their order, or none does.
+            let full = |slot: &&Slot| slot.orders.capacity() == 0;
+            if let Some(slot) = entry.slots.values().find(full) {
+                return Err(Busy(slot.cell.id.clone()));
+            }
+            entry.desired = desired;
             // Rows of a stopped server stay, so that its last exit and its log can be read.
             let rows = desired.replicas;
             for index in 1..=rows {

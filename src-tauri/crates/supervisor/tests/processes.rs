@@ -677,3 +677,38 @@ async fn a_check_over_http_goes_to_the_port_of_the_instance_or_to_the_url_of_the
     bed.sup.shutdown(LONG).await;
     assert_eq!(bed.alive(), 0);
 }
+
+#[tokio::test]
+async fn a_flood_of_declarations_ends_in_the_newest_and_a_busy_instance_says_so() {
+    let bed = bed("busy");
+    let id: ServerId = "b".parse().unwrap();
+    let version = |n: u32| script("b", &format!("echo version {n} >&2; exec sleep 600"));
+    bed.sup.settled(bed.up(version(0)), LONG).await;
+    // More than the queue holds, before its task can take in any.
+    for n in 1..=200 {
+        bed.sup.declare(version(n));
+    }
+    let down = Desired {
+        running: false,
+        replicas: 1,
+    };
+    let busy = bed.sup.want(&id, down, None).unwrap_err();
+    assert_eq!(busy.0, id.instance(1));
+    assert!(bed.sup.desired(&id).unwrap().running, "nothing was changed");
+    let ticket = loop {
+        match bed.sup.restart(&id.instance(1), "again", None) {
+            Ok(ticket) => break ticket.unwrap(),
+            Err(_) => tokio::task::yield_now().await,
+        }
+    };
+    bed.sup.settled(ticket, LONG).await;
+    let newest = async {
+        while bed.log("b#1").last().map(String::as_str) != Some("version 200") {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    let waited = tokio::time::timeout(LONG, newest).await;
+    assert!(waited.is_ok(), "{:?}", bed.log("b#1"));
+    bed.sup.shutdown(LONG).await;
+    assert_eq!(bed.alive(), 0);
+}
