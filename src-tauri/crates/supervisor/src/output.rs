@@ -7,7 +7,7 @@ use flotilla_contract::{
 use std::{
     collections::VecDeque,
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc, Mutex, MutexGuard, PoisonError, Weak,
         atomic::{AtomicUsize, Ordering},
     },
 };
@@ -77,13 +77,40 @@ fn trim(line: &[u8]) -> &[u8] {
     line.strip_suffix(b"\r").unwrap_or(line)
 }
 
-/// How many rings share [`ALL_RINGS_BYTES`].
+/// The rings that share [`ALL_RINGS_BYTES`].
 #[derive(Debug, Default)]
-pub(crate) struct Share(AtomicUsize);
+pub(crate) struct Share {
+    rings: Mutex<Vec<Weak<Mutex<Inner>>>>,
+    count: AtomicUsize,
+}
 
 impl Share {
     fn bytes(&self) -> usize {
-        (ALL_RINGS_BYTES / self.0.load(Ordering::Relaxed).max(1)).min(RING_BYTES)
+        (ALL_RINGS_BYTES / self.count.load(Ordering::Relaxed).max(1)).min(RING_BYTES)
+    }
+
+    fn rings(&self) -> MutexGuard<'_, Vec<Weak<Mutex<Inner>>>> {
+        self.rings.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// One ring more: from as many rings on as make the share smaller than a whole ring, the others give up what was
+    /// theirs. A quiet one would keep it for ever.
+    fn join(&self, ring: &Arc<Mutex<Inner>>) {
+        let mut rings = self.rings();
+        rings.push(Arc::downgrade(ring));
+        self.count.store(rings.len(), Ordering::Relaxed);
+        if self.bytes() < RING_BYTES {
+            for other in rings.iter().filter_map(Weak::upgrade) {
+                let mut inner = other.lock().unwrap_or_else(PoisonError::into_inner);
+                inner.trim(self.bytes());
+            }
+        }
+    }
+
+    fn leave(&self, ring: &Arc<Mutex<Inner>>) {
+        let mut rings = self.rings();
+        rings.retain(|other| !Weak::ptr_eq(other, &Arc::downgrade(ring)));
+        self.count.store(rings.len(), Ordering::Relaxed);
     }
 }
 
@@ -103,12 +130,23 @@ struct Inner {
     next: u64,
 }
 
+impl Inner {
+    fn trim(&mut self, limit: usize) {
+        while self.lines.len() > RING_LINES || self.bytes > limit {
+            let Some(old) = self.lines.pop_front() else {
+                break;
+            };
+            self.bytes -= old.text.len() + OVERHEAD;
+        }
+    }
+}
+
 /// The last lines of one instance.
 #[derive(Debug)]
 pub struct LogRing {
     id: InstanceId,
     share: Arc<Share>,
-    inner: Mutex<Inner>,
+    inner: Arc<Mutex<Inner>>,
 }
 
 /// What a line costs beside its text.
@@ -116,24 +154,20 @@ const OVERHEAD: usize = size_of::<Line>();
 
 impl LogRing {
     pub(crate) fn new(id: InstanceId, share: Arc<Share>) -> Self {
-        share.0.fetch_add(1, Ordering::Relaxed);
-        Self {
-            id,
-            share,
-            inner: Mutex::new(Inner {
-                next: 1,
-                ..Inner::default()
-            }),
-        }
+        let inner = Arc::new(Mutex::new(Inner {
+            next: 1,
+            ..Inner::default()
+        }));
+        share.join(&inner);
+        Self { id, share, inner }
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, Inner> {
+    fn lock(&self) -> MutexGuard<'_, Inner> {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(crate) fn push(&self, at: Millis, stream: Stream, text: &[u8], cut: bool) {
         let text: Box<str> = String::from_utf8_lossy(text).into();
-        let limit = self.share.bytes();
         let mut inner = self.lock();
         inner.bytes += text.len() + OVERHEAD;
         inner.next += 1;
@@ -143,12 +177,8 @@ impl LogRing {
             cut,
             text,
         });
-        while inner.lines.len() > RING_LINES || inner.bytes > limit {
-            let Some(old) = inner.lines.pop_front() else {
-                break;
-            };
-            inner.bytes -= old.text.len() + OVERHEAD;
-        }
+        // Asked with the lock held: a ring that joins meanwhile trims this one after it.
+        inner.trim(self.share.bytes());
     }
 
     /// Entries after a sequence number, oldest first, at most `limit` of the newest; a hole is marked.
@@ -211,7 +241,7 @@ impl LogRing {
 
 impl Drop for LogRing {
     fn drop(&mut self) {
-        self.share.0.fetch_sub(1, Ordering::Relaxed);
+        self.share.leave(&self.inner);
     }
 }
 
@@ -282,13 +312,26 @@ mod tests {
             ring.push(9_999, Stream::Stdout, &[b'y'; LINE_BYTES], false);
         }
         assert!(ring.lock().bytes <= RING_BYTES);
-        // With many rings, each has its share of the whole.
-        let many: Vec<LogRing> = (0..511)
-            .map(|i| LogRing::new(format!("b#{}", i + 1).parse().unwrap(), share.clone()))
-            .collect();
-        ring.push(10_000, Stream::Stdout, b"z", false);
-        assert!(ring.lock().bytes <= ALL_RINGS_BYTES / 512);
-        drop(many);
+    }
+
+    #[test]
+    fn all_rings_together_are_bounded_even_when_the_full_ones_fall_silent() {
+        let share = Arc::new(Share::default());
+        let ring = |i: usize| LogRing::new(format!("b#{i}").parse().unwrap(), share.clone());
+        let fill = |ring: &LogRing| {
+            for _ in 0..100 {
+                ring.push(1, Stream::Stdout, &[b'y'; LINE_BYTES], false);
+            }
+        };
+        let full: Vec<LogRing> = (1..=128).map(ring).inspect(fill).collect();
+        let kept: usize = full.iter().map(|r| r.lock().bytes).sum();
+        assert!(kept > ALL_RINGS_BYTES / 2, "{kept}");
+        // They write no more; as many others come and fill up.
+        let others: Vec<LogRing> = (129..=256).map(ring).inspect(fill).collect();
+        let kept: usize = full.iter().chain(&others).map(|r| r.lock().bytes).sum();
+        assert!(kept <= ALL_RINGS_BYTES, "{kept}");
+        assert!(full[0].newest() == 100 && !full[0].after(0, 10).is_empty());
+        drop((full, others));
         assert_eq!(share.bytes(), RING_BYTES);
     }
 }
