@@ -29,6 +29,18 @@ struct World {
     pipes: Mutex<HashMap<Place, (ChildStdin, ChildStdout)>>,
     events: Mutex<Vec<String>>,
     answers: Mutex<Option<Found>>,
+    /// How long the instances of this server take to answer a probe.
+    slow: Mutex<Option<(ServerId, Duration)>>,
+    probes: Arc<Mutex<HashMap<InstanceId, Probes>>>,
+}
+
+/// Probes of one instance.
+#[derive(Clone, Copy, Default)]
+struct Probes {
+    open: u32,
+    /// The most that were open at once.
+    most: u32,
+    done: u32,
 }
 
 impl Link for World {
@@ -50,12 +62,38 @@ impl Link for World {
 }
 
 impl Prober for World {
-    fn probe(&self, _: Place, _: Arc<ServerSpec>, _: Duration) -> Boxed<Found> {
+    fn probe(&self, place: Place, _: Arc<ServerSpec>, _: Duration) -> Boxed<Found> {
         let found = self.answers.lock().unwrap().clone().unwrap_or(Found::Good {
             findings: vec![],
             proof: "1 tool".into(),
         });
-        Box::pin(async move { found })
+        let slow = self.slow.lock().unwrap().clone();
+        let pause = slow.filter(|(server, _)| *server == place.id.server);
+        let count = |change: fn(&mut Probes)| {
+            change(
+                self.probes
+                    .lock()
+                    .unwrap()
+                    .entry(place.id.clone())
+                    .or_default(),
+            );
+        };
+        count(|p| {
+            p.open += 1;
+            p.most = p.most.max(p.open);
+        });
+        // Counted when the answer is there, for the loop must not wait for it.
+        let probes = self.probes.clone();
+        Box::pin(async move {
+            if let Some((_, pause)) = pause {
+                tokio::time::sleep(pause).await;
+            }
+            let mut probes = probes.lock().unwrap();
+            let mine = probes.entry(place.id).or_default();
+            mine.open -= 1;
+            mine.done += 1;
+            found
+        })
     }
 }
 
@@ -709,6 +747,88 @@ async fn a_flood_of_declarations_ends_in_the_newest_and_a_busy_instance_says_so(
     };
     let waited = tokio::time::timeout(LONG, newest).await;
     assert!(waited.is_ok(), "{:?}", bed.log("b#1"));
+    bed.sup.shutdown(LONG).await;
+    assert_eq!(bed.alive(), 0);
+}
+
+#[tokio::test]
+async fn a_server_on_a_port_that_floods_its_stdout_is_drained_and_bounded() {
+    // (h): upstream never read stdout, and a full pipe stopped the child.
+    let bed = bed("flood-stdout");
+    let dir = tempfile::tempdir().unwrap();
+    let mark = dir.path().join("written");
+    // More than a pipe holds, many times over, before the mark; then without end.
+    let text = format!(
+        "i=0; while [ $i -lt 20000 ]; do echo 0123456789012345678901234567890123456789; i=$((i+1)); done; : > {}; \
+         while :; do echo 0123456789012345678901234567890123456789; done",
+        mark.display()
+    );
+    bed.up(on_port("loud", &text, free_port().await));
+    let quiet = on_port("quiet", "echo here; exec sleep 600", free_port().await);
+    bed.sup.settled(bed.up(quiet), LONG).await;
+    let drained = async {
+        while !mark.exists() || bed.log("quiet#1").is_empty() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    tokio::time::timeout(LONG, drained)
+        .await
+        .expect("the child is never held up for good");
+    assert_eq!(bed.log("quiet#1"), ["here"]);
+    let lines = bed.log("loud#1").len();
+    assert!((900..=1_000).contains(&lines), "{lines}");
+    assert_eq!(
+        bed.sup.observe(&"loud".parse().unwrap()).unwrap().instances[0].restarts_total,
+        0
+    );
+    bed.sup.shutdown(LONG).await;
+    assert_eq!(bed.alive(), 0);
+}
+
+#[tokio::test]
+async fn checks_of_an_instance_never_overlap_and_a_slow_one_delays_nobody() {
+    // (j): upstream had no guard, and asked one server after the other.
+    let bed = bed("overlap");
+    let checked = |id: &str| {
+        let mut spec = script(id, "exec sleep 600");
+        spec.health = HealthCheck {
+            check: Check::Mcp,
+            interval_ms: 5,
+            retry_interval_ms: 5,
+            ..HealthCheck::default()
+        };
+        spec.replicas = 2;
+        spec
+    };
+    *bed.world.slow.lock().unwrap() = Some(("slow".parse().unwrap(), Duration::from_millis(150)));
+    bed.up(checked("slow"));
+    bed.up(checked("fast"));
+    let probes = |id: &str| {
+        let all = bed.world.probes.lock().unwrap();
+        all.get(&id.parse::<InstanceId>().unwrap())
+            .copied()
+            .unwrap_or_default()
+    };
+    let asked = async {
+        while ["slow#1", "slow#2"].iter().any(|id| probes(id).done < 3) {
+            // Beside the schedule, and while one is under way.
+            for id in ["slow#1", "slow#2", "fast#1"] {
+                bed.sup.probe(&id.parse().unwrap());
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    tokio::time::timeout(LONG, asked)
+        .await
+        .expect("each is asked again");
+    for id in ["slow#1", "slow#2", "fast#1", "fast#2"] {
+        assert_eq!(probes(id).most, 1, "{id}");
+    }
+    let (slow, fast) = (probes("slow#1").done, probes("fast#1").done);
+    assert!(
+        fast > 3 * slow,
+        "{fast} of the fast one, {slow} of the slow one"
+    );
     bed.sup.shutdown(LONG).await;
     assert_eq!(bed.alive(), 0);
 }
