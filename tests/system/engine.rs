@@ -1,7 +1,7 @@
 //! The engine itself: killed, stopped, started twice, with a broken store.
 
 use flotilla_contract::{
-    command::{EngineInfoCmd, EventsRead},
+    command::{DoctorLevel, EngineInfoCmd, EventsRead},
     state::Status,
 };
 use flotilla_os::ProcessTable;
@@ -157,4 +157,37 @@ async fn a_secret_reaches_its_server_and_nothing_else() {
             & 0o777,
         0o600
     );
+}
+
+#[cfg(unix)]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_doctor_looks_as_a_start_would_and_leaves_alone_what_is_disabled() {
+    let bin = tempfile::tempdir().unwrap();
+    let tool = bin.path().join("only-here");
+    std::os::unix::fs::symlink(flotilla_tests::program("flotilla-fixture"), &tool).unwrap();
+    // A server brings its own PATH; another one lacks its program, a third too but is disabled, and so is its port.
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = taken.local_addr().unwrap().port();
+    let config = format!(
+        "[servers.own]\ncommand = \"only-here\"\nenv = {{ PATH = {:?} }}\n\
+         [servers.lacks]\ncommand = \"not-anywhere\"\nautostart = false\n\
+         [servers.off]\ncommand = \"not-installed\"\nport = {port}\nenv = {{ KEY = {{ secret = \"gone\" }} }}\ndisabled = true\n",
+        bin.path().display().to_string()
+    );
+    let mut bed = Bed::new(&config).await;
+    bed.until("own", |v| v.status == Status::Running).await;
+    let found = bed
+        .run::<flotilla_contract::command::DoctorRun>(Default::default())
+        .await
+        .unwrap();
+    let level = |name: &str| found.iter().find(|f| f.name == name).map(|f| f.level);
+    assert_eq!(level("only-here"), Some(DoctorLevel::Ok), "{found:#?}");
+    assert_eq!(
+        level("not-anywhere"),
+        Some(DoctorLevel::Problem),
+        "{found:#?}"
+    );
+    for of_the_disabled in ["not-installed", &format!("port {port}"), "secret gone"] {
+        assert_eq!(level(of_the_disabled), None, "{found:#?}");
+    }
 }

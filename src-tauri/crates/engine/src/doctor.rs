@@ -1,15 +1,20 @@
 //! Checks of this machine, each with what to do.
 
-use crate::core::Core;
+use crate::{core::Core, resolve::Resolver};
 use flotilla_contract::{
+    ServerId, ServerSpec,
     command::{DoctorFinding, DoctorLevel},
     spec::Transport,
+    state::HealthCode,
 };
-use flotilla_os::launch::find_program;
+use flotilla_os::launch::{NotFound, find_program};
+use flotilla_supervisor::{Resolve, program, search_path};
 use std::{
-    collections::BTreeSet,
-    ffi::OsString,
+    collections::BTreeMap,
+    ffi::OsStr,
     net::{Ipv4Addr, TcpListener},
+    path::PathBuf,
+    sync::Arc,
     time::Duration,
 };
 
@@ -42,32 +47,15 @@ fn finding(
 impl Core {
     pub(crate) async fn doctor(&self) -> Vec<DoctorFinding> {
         let fleet = self.fleet();
-        let commands: BTreeSet<String> = fleet
+        // What is disabled needs nothing.
+        let enabled: Vec<&ServerSpec> = fleet
             .servers
             .iter()
-            .filter_map(|s| s.transport.launch())
-            .map(|l| l.command.clone())
+            .filter(|spec| spec.disabled.is_none())
             .collect();
-        let path = std::env::var_os("PATH").unwrap_or_default();
         let mut findings = self.about_the_home();
-        for (name, remedy) in RUNTIMES {
-            findings.push(runtime(name, remedy, commands.contains(name), &path).await);
-        }
-        for command in commands
-            .iter()
-            .filter(|c| !RUNTIMES.iter().any(|(name, _)| name == c) && !c.contains("${"))
-        {
-            findings.push(match find_program(command, &path, None) {
-                Ok(found) => finding(command, DoctorLevel::Ok, found.display().to_string(), None),
-                Err(_) => finding(
-                    command,
-                    DoctorLevel::Problem,
-                    "a server runs it, and it is not there",
-                    Some("install it, or correct the server's command"),
-                ),
-            });
-        }
-        for spec in &fleet.servers {
+        findings.extend(self.about_programs(&enabled).await);
+        for spec in &enabled {
             if let Transport::Http { port, .. } = spec.transport {
                 let ours = self
                     .supervisor
@@ -156,9 +144,64 @@ impl Core {
         findings
     }
 
+    /// The runtimes, then whatever else enabled servers run: looked for as a start would.
+    async fn about_programs(&self, enabled: &[&ServerSpec]) -> Vec<DoctorFinding> {
+        let mut findings = Vec::new();
+        let mut needed: BTreeMap<String, Vec<Needed>> = BTreeMap::new();
+        let resolver = Resolver(self.secrets.clone());
+        for spec in enabled {
+            let Some(launch) = spec.transport.launch() else {
+                continue;
+            };
+            let port = match spec.transport {
+                Transport::Http { port, .. } => Some(port),
+                _ => None,
+            };
+            match resolver.resolve(Arc::new((*spec).clone()), port).await {
+                Ok(resolved) => {
+                    let found = tokio::task::spawn_blocking(move || program(&resolved)).await;
+                    let found = found.unwrap_or(Err(NotFound::Missing));
+                    let by = spec.id.clone();
+                    let users = needed.entry(launch.command.clone()).or_default();
+                    users.push(Needed { by, found });
+                }
+                // Secrets are looked at by themselves.
+                Err(error) if error.code == HealthCode::SecretMissing => {}
+                Err(error) => findings.push(finding(
+                    spec.id.as_str(),
+                    DoctorLevel::Problem,
+                    format!("it cannot be started: {}", error.sentence),
+                    Some("correct its table in fleet.toml, or set the variable where the engine is started"),
+                )),
+            }
+        }
+        let path = tokio::task::spawn_blocking(search_path)
+            .await
+            .unwrap_or_default();
+        for (name, remedy) in RUNTIMES {
+            let users = needed.remove(name).unwrap_or_default();
+            findings.push(runtime(name, remedy, &users, &path).await);
+        }
+        for (command, users) in needed {
+            let remedy = "install it, or correct the server's command";
+            findings.push(match missing(&users) {
+                Some(why) => finding(&command, DoctorLevel::Problem, why, Some(remedy)),
+                None => {
+                    let places = users.iter().filter_map(|n| n.found.as_ref().ok());
+                    let place = places.map(|p| p.display().to_string()).next();
+                    finding(&command, DoctorLevel::Ok, place.unwrap_or_default(), None)
+                }
+            });
+        }
+        findings
+    }
+
     async fn about_secrets(&self) -> Vec<DoctorFinding> {
         let secrets = self.secrets.clone();
-        let used = self.fleet().secrets();
+        let fleet = self.fleet();
+        let enabled = |id: &ServerId| fleet.server(id).is_some_and(|s| s.disabled.is_none());
+        let mut used = fleet.secrets();
+        used.retain(|_, users| users.iter().any(enabled));
         let checked = tokio::task::spawn_blocking(move || {
             let missing: Vec<String> = used
                 .keys()
@@ -197,20 +240,34 @@ impl Core {
     }
 }
 
-async fn runtime(name: &str, remedy: &str, needed: bool, path: &OsString) -> DoctorFinding {
-    let Ok(program) = find_program(name, path, None) else {
-        let (level, found) = if needed {
-            (
-                DoctorLevel::Problem,
-                "a server needs it, and it is not there",
-            )
-        } else {
-            (DoctorLevel::Neutral, "not there; no server needs it")
-        };
-        return finding(name, level, found, Some(remedy));
+/// A server that runs a program, and where a start would find it.
+struct Needed {
+    by: ServerId,
+    found: Result<PathBuf, NotFound>,
+}
+
+/// Who would not find it, as a sentence.
+fn missing(users: &[Needed]) -> Option<String> {
+    let lacking = users.iter().filter(|n| n.found.is_err());
+    let names: Vec<&str> = lacking.map(|n| n.by.as_str()).collect();
+    let runs = if names.len() == 1 { "runs" } else { "run" };
+    (!names.is_empty()).then(|| format!("{} {runs} it, and it is not there", names.join(", ")))
+}
+
+async fn runtime(name: &str, remedy: &str, users: &[Needed], path: &OsStr) -> DoctorFinding {
+    if let Some(why) = missing(users) {
+        return finding(name, DoctorLevel::Problem, why, Some(remedy));
+    }
+    // Where a server finds it, it is, even if only there.
+    let own = users.iter().find_map(|n| n.found.as_ref().ok()).cloned();
+    let Some(program) = own.or_else(|| find_program(name, path, None).ok()) else {
+        let found = "not there; no server needs it";
+        return finding(name, DoctorLevel::Neutral, found, Some(remedy));
     };
+    // `npx` is a script of node's, which must be found too.
     let asked = tokio::process::Command::new(&program)
         .arg("--version")
+        .env("PATH", path)
         .stdin(std::process::Stdio::null())
         .kill_on_drop(true)
         .output();

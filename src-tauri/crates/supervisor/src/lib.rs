@@ -44,6 +44,7 @@ pub use output::LogRing;
 pub use ports::{
     Boxed, Endpoint, Events, Link, Place, Ports, Prober, Resolve, Resolved, Unresolved,
 };
+pub use spawn::{program, search_path};
 pub use supervisor::{Busy, Desired, End, Observed, Options, Root, Settled, Supervisor, Ticket};
 pub use unit::span;
 pub use view::{crossed, summarize};

@@ -37,8 +37,9 @@ pub(crate) struct Spawned {
 }
 
 /// The `PATH` in which programs are looked for: the engine's own, then the login shell's, then the folder of the program
-/// itself, where the servers that ship with it stand.
-pub(crate) fn search_path() -> OsString {
+/// itself, where the servers that ship with it stand. The first call may take seconds, for it may ask that shell.
+#[must_use]
+pub fn search_path() -> OsString {
     static PATH: OnceLock<OsString> = OnceLock::new();
     PATH.get_or_init(|| {
         let own = std::env::var_os("PATH").unwrap_or_default();
@@ -97,6 +98,22 @@ fn home() -> PathBuf {
         .unwrap_or_else(|| PathBuf::from("/"))
 }
 
+fn cwd(resolved: &Resolved) -> PathBuf {
+    resolved.cwd.as_ref().map_or_else(home, PathBuf::from)
+}
+
+/// The program that a start would run. May take seconds, as [`search_path`] may.
+///
+/// # Errors
+/// When there is none, or it may not be run.
+pub fn program(resolved: &Resolved) -> Result<PathBuf, NotFound> {
+    let path = resolved
+        .env
+        .get("PATH")
+        .map_or_else(search_path, OsString::from);
+    find_program(&resolved.command, &path, Some(&cwd(resolved)))
+}
+
 fn refused(code: HealthCode, sentence: String) -> SpawnError {
     SpawnError {
         sentence,
@@ -113,28 +130,23 @@ pub(crate) fn spawn(
 ) -> Result<Spawned, SpawnError> {
     let port = port_of(spec, index);
     let http = matches!(spec.transport, Transport::Http { .. });
-    let cwd = resolved.cwd.as_ref().map_or_else(home, PathBuf::from);
+    let cwd = cwd(resolved);
     if !cwd.is_dir() {
         return Err(refused(
             HealthCode::CannotStart,
             format!("its working directory {} is not there", cwd.display()),
         ));
     }
-    let path = resolved
-        .env
-        .get("PATH")
-        .map_or_else(search_path, OsString::from);
-    let program =
-        find_program(&resolved.command, &path, Some(&cwd)).map_err(|error| match error {
-            NotFound::Missing => refused(
-                HealthCode::CannotStart,
-                format!("no program {} in PATH", resolved.command),
-            ),
-            NotFound::NotExecutable(file) => refused(
-                HealthCode::CannotStart,
-                format!("{} may not be executed", file.display()),
-            ),
-        })?;
+    let program = program(resolved).map_err(|error| match error {
+        NotFound::Missing => refused(
+            HealthCode::CannotStart,
+            format!("no program {} in PATH", resolved.command),
+        ),
+        NotFound::NotExecutable(file) => refused(
+            HealthCode::CannotStart,
+            format!("{} may not be executed", file.display()),
+        ),
+    })?;
     if let (true, Some(port)) = (http, port) {
         free_port(port)?;
     }
