@@ -3,6 +3,7 @@
 use crate::{clock, core::Core, sessions::lock};
 use flotilla_agents::{Change, agent_of_server};
 use flotilla_contract::{EventKind, ServerId, ServerSpec};
+use flotilla_store::Received;
 use std::sync::Arc;
 
 impl Core {
@@ -26,6 +27,13 @@ impl Core {
                 "{} could not be registered as an agent: {error}",
                 spec.id
             )),
+        }
+    }
+
+    /// Brings every agent in step with its server.
+    async fn register_agents(&self) {
+        for spec in &self.fleet().servers {
+            self.register_agent(spec).await;
         }
     }
 
@@ -57,14 +65,19 @@ impl Core {
 /// Follows the tools of servers: an agent's capabilities are what its server lists.
 pub(crate) async fn follow(core: Arc<Core>) {
     let mut events = core.events.subscribe();
+    // Servers run already, and may have listed their tools before anybody listened.
+    core.register_agents().await;
     loop {
-        let flotilla_store::Received::Event(event) = events.recv().await else {
-            continue;
-        };
-        if let (EventKind::Tools { .. }, Some(id)) = (&event.what, &event.server)
-            && let Some(spec) = core.fleet().server(id)
-        {
-            core.register_agent(spec).await;
+        match events.recv().await {
+            // Whose tools are among what was missed, nobody knows.
+            Received::Missed(_) => core.register_agents().await,
+            Received::Event(event) => {
+                if let (EventKind::Tools { .. }, Some(id)) = (&event.what, &event.server)
+                    && let Some(spec) = core.fleet().server(id)
+                {
+                    core.register_agent(spec).await;
+                }
+            }
         }
     }
 }

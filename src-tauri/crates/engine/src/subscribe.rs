@@ -3,11 +3,12 @@
 use crate::core::{Core, Tick};
 use bytes::Bytes;
 use flotilla_contract::{
-    InstanceId,
+    Event, InstanceId,
+    command::EventQuery,
     frame::{FleetDelta, Topic, Update},
     log::{LogEntry, LogGap, LogQuery},
 };
-use flotilla_store::{Received, Subscriber};
+use flotilla_store::{EventLog, Received, Subscriber};
 use std::{
     collections::{BTreeMap, VecDeque},
     sync::Arc,
@@ -21,8 +22,10 @@ const LOG_PACE: Duration = Duration::from_millis(100);
 const LOG_BATCH: usize = 1_000;
 const TAIL: u32 = 500;
 const TAIL_MOST: u32 = 5_000;
-/// Events in one update at most.
+/// Events in one update at most, unless they are read from disk.
 const EVENT_BATCH: usize = 256;
+/// Of the events that a reader missed, the newest are read from disk: at most so many.
+const EVENTS_AGAIN: u64 = 1_000;
 
 /// One piece of news.
 #[expect(
@@ -48,7 +51,7 @@ enum Kind {
         deltas: broadcast::Receiver<Arc<FleetDelta>>,
         after: u64,
     },
-    Events(Box<Subscriber>),
+    Events(Box<EventReader>),
     Logs(LogReader),
     Metrics(broadcast::Receiver<Tick>),
 }
@@ -65,7 +68,7 @@ impl Subscription {
                 pending.push_back(Outgoing::Update(Update::Fleet(snapshot)));
                 Kind::Fleet { deltas, after }
             }
-            Topic::Events => Kind::Events(Box::new(core.events.subscribe())),
+            Topic::Events => Kind::Events(Box::new(EventReader::new(core.events.clone()))),
             Topic::Logs { query } => {
                 let mut reader = LogReader::new(query);
                 pending.push_back(Outgoing::Update(Update::Logs {
@@ -116,21 +119,9 @@ impl Subscription {
                     Err(RecvError::Closed) => return None,
                 }
             },
-            Kind::Events(subscriber) => {
-                let mut events = Vec::new();
-                let durable = core.events.state();
-                if let Received::Event(event) = subscriber.recv().await {
-                    events.push((*event).clone());
-                }
-                // What has gathered meanwhile goes along.
-                while events.len() < EVENT_BATCH {
-                    match tokio::time::timeout(Duration::ZERO, subscriber.recv()).await {
-                        Ok(Received::Event(event)) => events.push((*event).clone()),
-                        Ok(Received::Missed(_)) => {}
-                        Err(_) => break,
-                    }
-                }
-                let durable = durable.borrow().durable;
+            Kind::Events(reader) => {
+                let events = reader.next().await;
+                let durable = core.events.state().borrow().durable;
                 Some(Outgoing::Update(Update::Events { events, durable }))
             }
             Kind::Logs(reader) => loop {
@@ -158,6 +149,80 @@ fn series(core: &Core) -> Outgoing {
         interval: core.live.interval(),
         series: core.live.series(),
     })
+}
+
+/// Follows the log of events. What left memory before it was read here is read from disk.
+struct EventReader {
+    log: EventLog,
+    subscriber: Subscriber,
+    /// Place of the last event that was passed on.
+    last: u64,
+    gathered: Vec<Event>,
+    /// Events after the gathered ones that are no longer in memory.
+    missed: u64,
+}
+
+impl EventReader {
+    fn new(log: EventLog) -> Self {
+        let last = log.last_seq();
+        Self {
+            subscriber: log.subscribe_after(last),
+            log,
+            last,
+            gathered: Vec::new(),
+            missed: 0,
+        }
+    }
+
+    /// The next events, oldest first; at least one. Dropping the future loses nothing.
+    async fn next(&mut self) -> Vec<Event> {
+        while self.gathered.is_empty() {
+            if self.missed > 0 {
+                self.read_again().await;
+            } else {
+                let received = self.subscriber.recv().await;
+                self.take(received);
+            }
+        }
+        // What has gathered meanwhile goes along.
+        while self.missed == 0 && self.gathered.len() < EVENT_BATCH {
+            match tokio::time::timeout(Duration::ZERO, self.subscriber.recv()).await {
+                Ok(received) => self.take(received),
+                Err(_) => break,
+            }
+        }
+        let events = std::mem::take(&mut self.gathered);
+        self.last = events.last().map_or(self.last, |event| event.seq);
+        events
+    }
+
+    fn take(&mut self, received: Received) {
+        match received {
+            Received::Event(event) => self.gathered.push((*event).clone()),
+            Received::Missed(count) => self.missed += count,
+        }
+    }
+
+    async fn read_again(&mut self) {
+        let next = self.last + self.missed + 1;
+        let query = EventQuery {
+            server: None,
+            kinds: Vec::new(),
+            before: Some(next),
+            limit: u32::try_from(self.missed.min(EVENTS_AGAIN)).ok(),
+        };
+        match self.log.read(&query).await {
+            Ok(page) => {
+                let newest_first = page.events.into_iter().filter(|e| e.seq > self.last);
+                self.gathered.extend(newest_first);
+                self.gathered.reverse();
+            }
+            Err(error) => {
+                tracing::warn!(%error, missed = self.missed, "failed to read again what a reader of events missed");
+            }
+        }
+        (self.last, self.missed) = (next - 1, 0);
+    }
 }
 
 /// Reads the rings of the instances that a query names, each from where it was left.
@@ -258,5 +323,45 @@ impl LogReader {
         keyed.reverse();
         keyed.sort_by_key(|(at, _)| *at);
         keyed.into_iter().map(|(_, entry)| entry).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use flotilla_contract::{EventKind, event::NewEvent};
+    use flotilla_store::{EventOptions, Options};
+
+    #[tokio::test]
+    async fn a_reader_of_events_that_was_too_slow_reads_from_disk_what_it_missed() {
+        let home = tempfile::tempdir().unwrap();
+        let mut options = Options::new(home.path());
+        options.events = EventOptions {
+            ring: 4,
+            ..EventOptions::default()
+        };
+        let log = flotilla_store::open(options).await.unwrap().events;
+        let mut reader = EventReader::new(log.clone());
+        let append = |count: u64| {
+            for _ in 0..count {
+                log.append(NewEvent {
+                    about: None,
+                    correlation: None,
+                    what: EventKind::EngineStopped,
+                });
+            }
+        };
+        let mut seen = Vec::new();
+        for round in 1..=3 {
+            append(20);
+            // On disk, and so out of the ring, before anything is read.
+            let mut state = log.state();
+            state.wait_for(|s| s.durable >= round * 20).await.unwrap();
+            while seen.len() < usize::try_from(round).unwrap() * 20 {
+                let events = tokio::time::timeout(Duration::from_secs(30), reader.next());
+                seen.extend(events.await.unwrap().into_iter().map(|e| e.seq));
+            }
+        }
+        assert_eq!(seen, (1..=60).collect::<Vec<u64>>());
     }
 }
