@@ -1,11 +1,11 @@
 //! `fleet.toml`: only what changed is touched, a broken file breaks nothing, everything can be taken back.
 
 use flotilla_contract::{
-    ErrorCode,
+    ErrorCode, Event, ServerId,
     command::{
         ConfigGet, ConfigRevisions, ConfigRollback, ConfigWrite, EditParams, EngineInfoCmd,
-        ImportApply, ImportApplyParams, ImportPreview, ImportPreviewParams, RollbackParams,
-        ServerEdit, WriteParams,
+        EventQuery, EventsRead, ImportApply, ImportApplyParams, ImportPreview, ImportPreviewParams,
+        RollbackParams, ServerEdit, WriteParams,
     },
     state::{ProcessState, Status},
 };
@@ -51,6 +51,41 @@ async fn on_save_only_what_changed_is_started_stopped_or_restarted() {
             pid(&bed.server("label").await)
         ),
         (stays, label)
+    );
+    // One operation, one correlation: what was applied, and what that started, restarted and stopped.
+    let read = async || {
+        let page = bed.run::<EventsRead>(EventQuery::default()).await;
+        page.unwrap().events
+    };
+    bed.eventually("the end of the removed one is told", async || {
+        let stopped =
+            |e: &Event| e.what.word() == "server:stopped" && e.server.as_ref() == Some(&id("goes"));
+        read().await.iter().any(stopped)
+    })
+    .await;
+    let events = read().await;
+    let of = |kind: &str, server: Option<&str>| {
+        let found = events
+            .iter()
+            .find(|e| e.what.word() == kind && e.server.as_ref().map(ServerId::as_str) == server);
+        found.and_then(|e| e.correlation.clone())
+    };
+    let applied = of("config:applied", None);
+    assert!(applied.is_some(), "{events:#?}");
+    for (kind, server) in [
+        ("server:started", "comes"),
+        ("server:started", "changes"),
+        ("server:stopped", "goes"),
+        ("server:registered", "label"),
+        ("server:removed", "goes"),
+    ] {
+        assert_eq!(of(kind, Some(server)), applied, "{kind} {server}");
+    }
+    assert!(
+        events
+            .iter()
+            .all(|e| e.correlation.is_some() || e.what.word() == "server:tools"),
+        "{events:#?}"
     );
     let revisions = bed
         .run::<ConfigRevisions>(Default::default())

@@ -1,14 +1,18 @@
 //! Every server is registered as an agent: kept in step with what is declared and what its tools are.
 
-use crate::{clock, core::Core, sessions::lock};
+use crate::{
+    clock,
+    core::{Core, itself},
+    sessions::lock,
+};
 use flotilla_agents::{Change, agent_of_server};
-use flotilla_contract::{EventKind, ServerId, ServerSpec};
+use flotilla_contract::{Caller, EventKind, ServerId, ServerSpec};
 use flotilla_store::Received;
 use std::sync::Arc;
 
 impl Core {
     /// Registers a server as an agent, or anew after its tools or labels changed.
-    pub(crate) async fn register_agent(&self, spec: &ServerSpec) {
+    pub(crate) async fn register_agent(&self, caller: &Caller, spec: &ServerSpec) {
         let listed = self.facts.get(&spec.id).tools;
         let tools = listed.as_ref().map_or(&[][..], |list| &list.tools);
         let mut agent = agent_of_server(spec, tools, clock::now());
@@ -21,7 +25,7 @@ impl Core {
             agents.deploy(agent)
         };
         match deployed {
-            Ok(Some(change)) => self.agent_changed(change).await,
+            Ok(Some(change)) => self.agent_changed(caller, change).await,
             Ok(None) => {}
             Err(error) => self.notice(format!(
                 "{} could not be registered as an agent: {error}",
@@ -32,19 +36,20 @@ impl Core {
 
     /// Brings every agent in step with its server.
     async fn register_agents(&self) {
+        let caller = itself("engine");
         for spec in &self.fleet().servers {
-            self.register_agent(spec).await;
+            self.register_agent(&caller, spec).await;
         }
     }
 
-    pub(crate) async fn unregister_agent(&self, id: &ServerId) {
+    pub(crate) async fn unregister_agent(&self, caller: &Caller, id: &ServerId) {
         let removed = lock(&self.agents).remove(id.as_str());
         if let Ok(change) = removed {
-            self.agent_changed(change).await;
+            self.agent_changed(caller, change).await;
         }
     }
 
-    pub(crate) async fn agent_changed(&self, change: Change) {
+    pub(crate) async fn agent_changed(&self, caller: &Caller, change: Change) {
         let stored = match &change {
             Change::Deployed(agent) | Change::Updated(agent) => self.control.put_agent(agent).await,
             Change::Removed(id) => self.control.remove_agent(id).await,
@@ -54,6 +59,7 @@ impl Core {
         }
         self.tell(
             None,
+            caller,
             EventKind::AgentChanged {
                 agent: change.id().to_owned(),
                 change: change.word().to_owned(),
@@ -75,7 +81,7 @@ pub(crate) async fn follow(core: Arc<Core>) {
                 if let (EventKind::Tools { .. }, Some(id)) = (&event.what, &event.server)
                     && let Some(spec) = core.fleet().server(id)
                 {
-                    core.register_agent(spec).await;
+                    core.register_agent(&itself("engine"), spec).await;
                 }
             }
         }

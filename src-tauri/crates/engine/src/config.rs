@@ -3,10 +3,14 @@
 //! One change at a time: whoever reads or writes the file holds the gate. What is in force is always the last text that
 //! was valid; a broken file changes nothing but the findings that the panel shows.
 
-use crate::{core::Core, facts, home, sessions::lock};
+use crate::{
+    core::{Core, itself},
+    facts, home,
+    sessions::lock,
+};
 use flotilla_config::{Change, ChangeKind, Effects, Fleet, diff, hash, parse, unified_diff};
 use flotilla_contract::{
-    ErrorCode, EventKind, ServerId, ServerSpec, WireError,
+    Caller, ErrorCode, EventKind, ServerId, ServerSpec, WireError,
     command::{CheckedConfig, ConfigFinding, ConfigText, ConfigWritten},
 };
 use flotilla_store::{Control, NewRevision};
@@ -291,7 +295,7 @@ pub(crate) async fn watch(core: Arc<Core>) {
             .await
             .is_ok()
         {}
-        core.reload("file", "saved in an editor").await;
+        core.reload(&itself("file"), "saved in an editor").await;
         core.announce_again();
     }
 }
@@ -335,11 +339,11 @@ pub(crate) fn edit_error(error: flotilla_config::edit::EditError) -> WireError {
 
 impl Core {
     /// At the start: brings every server back as it was wanted.
-    pub(crate) async fn bring_back(&self, meanwhile: Vec<Change>) {
+    pub(crate) async fn bring_back(&self, caller: &Caller, meanwhile: Vec<Change>) {
         let fleet = self.fleet();
         for change in &meanwhile {
             match (&change.server, &change.kind) {
-                (Some(id), ChangeKind::Removed) => self.forget_server(id).await,
+                (Some(id), ChangeKind::Removed) => self.forget_server(caller, id).await,
                 (Some(id), ChangeKind::Changed { effects, .. }) => {
                     self.take_newer_word(id, *effects).await
                 }
@@ -358,10 +362,10 @@ impl Core {
             self.supervisor.declare(spec.clone());
         }
         for spec in &fleet.servers {
-            self.want_unwatched(&spec.id, None);
+            self.want_unwatched(&spec.id, Some(&caller.correlation));
         }
         for spec in &fleet.servers {
-            self.register_agent(spec).await;
+            self.register_agent(caller, spec).await;
         }
         let first = self.config.revision() == 0;
         let text = self.config.text();
@@ -384,7 +388,7 @@ impl Core {
         }
         let findings = self.config.findings();
         if !findings.is_empty() {
-            self.tell(None, EventKind::ConfigRejected { findings });
+            self.tell(None, caller, EventKind::ConfigRejected { findings });
         }
     }
 
@@ -479,7 +483,7 @@ impl Core {
     }
 
     /// Looks at the file and applies it if it is another one.
-    pub(crate) async fn reload(&self, by: &str, reason: &str) {
+    pub(crate) async fn reload(&self, caller: &Caller, reason: &str) {
         let _gate = self.config.gate.lock().await;
         let (text, parsed) = judge(
             &self.config.path,
@@ -496,7 +500,7 @@ impl Core {
         }
         match parsed {
             Ok(fleet) => {
-                let _ = self.apply(fleet, &text, by, reason, &[]).await;
+                let _ = self.apply(caller, fleet, &text, reason, &[]).await;
             }
             Err(findings) => {
                 lock(&self.config.state).findings.clone_from(&findings);
@@ -505,7 +509,7 @@ impl Core {
                     line = findings.first().map(|f| f.line),
                     "fleet.toml is broken; the last good one stays in force"
                 );
-                self.tell(None, EventKind::ConfigRejected { findings });
+                self.tell(None, caller, EventKind::ConfigRejected { findings });
             }
         }
     }
@@ -514,7 +518,7 @@ impl Core {
     /// the one that was read. New servers named in `stopped` are declared, not started.
     pub(crate) async fn write_config(
         &self,
-        by: &str,
+        caller: &Caller,
         reason: &str,
         expected: Option<&str>,
         stopped: &[ServerId],
@@ -540,21 +544,23 @@ impl Core {
             )
         })?;
         lock(&self.config.state).seen = hash(&text);
-        self.apply(fleet, &text, by, reason, stopped).await
+        self.apply(caller, fleet, &text, reason, stopped).await
     }
 
     /// Puts a valid text in force: only what changed is started, stopped or restarted. The gate is held.
     async fn apply(
         &self,
+        caller: &Caller,
         fleet: Fleet,
         text: &str,
-        by: &str,
         reason: &str,
         stopped: &[ServerId],
     ) -> Result<ConfigWritten, WireError> {
         let changes = diff(&self.fleet(), &fleet);
         let sentences: Vec<String> = changes.iter().map(|c| c.sentence.clone()).collect();
-        let revision = self.record(by, reason, text, sentences.clone()).await;
+        let revision = self
+            .record(&caller.actor, reason, text, sentences.clone())
+            .await;
         {
             let mut state = lock(&self.config.state);
             state.fleet = Arc::new(fleet);
@@ -565,12 +571,13 @@ impl Core {
         }
         let mut added = Vec::new();
         for change in changes {
-            let added_server = self.apply_one(change, revision, by, stopped).await;
+            let added_server = self.apply_one(caller, change, revision, stopped).await;
             added.extend(added_server);
         }
         self.info_changed.notify_one();
         self.tell(
             None,
+            caller,
             EventKind::ConfigApplied {
                 revision,
                 changes: sentences.clone(),
@@ -586,11 +593,12 @@ impl Core {
 
     async fn apply_one(
         &self,
+        caller: &Caller,
         change: Change,
         revision: u64,
-        by: &str,
         stopped: &[ServerId],
     ) -> Option<ServerId> {
+        let correlation = Some(caller.correlation.as_str());
         let Some(id) = change.server else {
             if let ChangeKind::Setting {
                 field: field @ ("panel.port" | "sampling.interval"),
@@ -605,25 +613,27 @@ impl Core {
         let fleet = self.fleet();
         match (change.kind, fleet.server(&id)) {
             (ChangeKind::Removed, _) => {
-                self.forget_instances(&id, None).await;
-                self.forget_server(&id).await;
-                self.tell(Some(&id), EventKind::Removed);
+                self.forget_instances(&id, correlation).await;
+                self.forget_server(caller, &id).await;
+                self.tell(Some(&id), caller, EventKind::Removed);
                 None
             }
             (ChangeKind::Added, Some(spec)) => {
                 self.facts.change(&id, |fact| fact.revision = revision);
                 if stopped.contains(&id) && spec.autostart {
-                    self.set_wish(&id, facts::wish(Some(false), None, by)).await;
+                    self.set_wish(&id, facts::wish(Some(false), None, &caller.actor))
+                        .await;
                 }
                 self.supervisor.declare(spec.clone());
-                self.register_agent(spec).await;
-                self.tell(Some(&id), EventKind::Registered);
-                self.want_unwatched(&id, None);
+                self.register_agent(caller, spec).await;
+                self.tell(Some(&id), caller, EventKind::Registered);
+                self.want_unwatched(&id, correlation);
                 Some(id)
             }
             (ChangeKind::Changed { effects, .. }, Some(spec)) => {
                 self.facts.change(&id, |fact| fact.revision = revision);
-                self.apply_effects(spec, effects, &change.sentence).await;
+                self.apply_effects(caller, spec, effects, &change.sentence)
+                    .await;
                 None
             }
             (ChangeKind::Added | ChangeKind::Changed { .. } | ChangeKind::Setting { .. }, _) => {
@@ -647,18 +657,24 @@ impl Core {
         }
     }
 
-    async fn forget_server(&self, id: &ServerId) {
+    async fn forget_server(&self, caller: &Caller, id: &ServerId) {
         self.set_wish(id, None).await;
         self.facts.remove(id);
-        self.unregister_agent(id).await;
+        self.unregister_agent(caller, id).await;
     }
 
-    async fn apply_effects(&self, spec: &ServerSpec, effects: Effects, sentence: &str) {
-        let id = &spec.id;
+    async fn apply_effects(
+        &self,
+        caller: &Caller,
+        spec: &ServerSpec,
+        effects: Effects,
+        sentence: &str,
+    ) {
+        let (id, correlation) = (&spec.id, Some(caller.correlation.as_str()));
         self.take_newer_word(id, effects).await;
         self.supervisor.declare(spec.clone());
         if effects.replicas || effects.autostart || effects.admin {
-            self.want_unwatched(id, None);
+            self.want_unwatched(id, correlation);
         }
         if effects.process && self.desired(spec).running {
             let instances = self
@@ -669,7 +685,11 @@ impl Core {
             // The supervisor leaves those alone that are on their way out.
             for instance in instances {
                 let why = format!("configuration changed: {sentence}");
-                if self.supervisor.restart(&instance.id, &why, None).is_err() {
+                if self
+                    .supervisor
+                    .restart(&instance.id, &why, correlation)
+                    .is_err()
+                {
                     self.notice(format!(
                         "{} is busy: its new configuration holds from its next start on.",
                         instance.id
@@ -678,9 +698,9 @@ impl Core {
             }
         }
         if effects.labels {
-            self.register_agent(spec).await;
+            self.register_agent(caller, spec).await;
         }
-        self.tell(Some(id), EventKind::Registered);
+        self.tell(Some(id), caller, EventKind::Registered);
     }
 
     /// Records a revision; the configuration is in force even if the history cannot be written.

@@ -17,7 +17,7 @@ use bytes::Bytes;
 use flotilla_agents::Registry;
 use flotilla_config::{Fleet, secrets::SecretStore};
 use flotilla_contract::{
-    CONTRACT_VERSION, EventKind, InstanceId, Millis,
+    CONTRACT_VERSION, Caller, EventKind, InstanceId, Millis, ServerId,
     command::ConfigFinding,
     event::NewEvent,
     frame::{FleetDelta, Hello, Listener},
@@ -188,8 +188,9 @@ impl Core {
             shutdown_requested: CancellationToken::new(),
             boot: boot.clone(),
         });
-        core.tell(None, EventKind::EngineStarted { boot });
-        core.bring_back(meanwhile).await;
+        let caller = itself("engine");
+        core.tell(None, &caller, EventKind::EngineStarted { boot });
+        core.bring_back(&caller, meanwhile).await;
         core.clone().run_tasks();
         Ok(core)
     }
@@ -219,11 +220,11 @@ impl Core {
         }
     }
 
-    /// Appends an event that is about the engine or a whole server.
-    pub(crate) fn tell(&self, server: Option<&flotilla_contract::ServerId>, what: EventKind) {
+    /// Appends an event that is about the engine or a whole server, and belongs to an operation.
+    pub(crate) fn tell(&self, server: Option<&ServerId>, caller: &Caller, what: EventKind) {
         self.events.append(NewEvent {
             about: server.map(|id| id.instance(0)),
-            correlation: None,
+            correlation: Some(caller.correlation.clone()),
             what,
         });
     }
@@ -341,9 +342,14 @@ impl Core {
 
     pub(crate) async fn shutdown(&self) {
         self.home.withdraw();
-        self.tell(None, EventKind::EngineStopped);
+        let caller = itself("engine");
+        self.tell(None, &caller, EventKind::EngineStopped);
         self.ending.cancel();
-        for id in self.supervisor.shutdown(SHUTDOWN).await {
+        let left = self
+            .supervisor
+            .shutdown(SHUTDOWN, Some(&caller.correlation))
+            .await;
+        for id in left {
             tracing::warn!(instance = %id, "an instance did not end in time; the guard ends it");
         }
         self.facts.save_now(&self.control).await;
@@ -351,6 +357,14 @@ impl Core {
             tracing::warn!(%error, "failed to write the last events");
         }
         self.control.close().await;
+    }
+}
+
+/// Who calls when nobody does: what the engine does of its own accord is an operation too.
+pub(crate) fn itself(actor: &str) -> Caller {
+    Caller {
+        actor: actor.to_owned(),
+        correlation: uuid::Uuid::new_v4().simple().to_string(),
     }
 }
 

@@ -245,6 +245,7 @@ impl Core {
         if asked.is_ok() && was != params.replicas {
             self.tell(
                 Some(&spec.id),
+                caller,
                 EventKind::Scaled {
                     from: was,
                     to: params.replicas,

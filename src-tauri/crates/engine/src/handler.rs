@@ -285,13 +285,7 @@ impl Handler for Core {
         let reason = because(params.reason.as_ref(), &format!("add {name}"));
         let make = |text: &str| edit::add_server(text, &params).map_err(edit_error);
         let written = self
-            .write_config(
-                &caller.actor,
-                &reason,
-                None,
-                std::slice::from_ref(&name),
-                make,
-            )
+            .write_config(caller, &reason, None, std::slice::from_ref(&name), make)
             .await;
         self.written(caller, "server.add", Some(&name), written)
             .await
@@ -307,7 +301,7 @@ impl Handler for Core {
         let reason = because(params.reason.as_ref(), &format!("edit {id}"));
         let make = |text: &str| edit::set(text, &id, &params.set).map_err(edit_error);
         let written = self
-            .write_config(&caller.actor, &reason, params.hash.as_deref(), &[], make)
+            .write_config(caller, &reason, params.hash.as_deref(), &[], make)
             .await;
         self.written(caller, "server.edit", Some(&id), written)
             .await
@@ -347,7 +341,7 @@ impl Handler for Core {
             }
         }
         let written = self
-            .write_config(&caller.actor, &reason, None, &[], |text| without(text, &id))
+            .write_config(caller, &reason, None, &[], |text| without(text, &id))
             .await;
         if written.is_err() {
             self.want_unwatched(&id, Some(&caller.correlation));
@@ -369,9 +363,7 @@ impl Handler for Core {
             edit::set_enabled(text, &id, params.enabled, params.reason.as_deref())
                 .map_err(edit_error)
         };
-        let written = self
-            .write_config(&caller.actor, &reason, None, &[], make)
-            .await;
+        let written = self.write_config(caller, &reason, None, &[], make).await;
         self.written(caller, "server.enable", Some(&id), written)
             .await
     }
@@ -467,7 +459,7 @@ impl Handler for Core {
         let changed = lock(&self.agents).set_enabled(&params.id, params.enabled);
         let changed = changed.map_err(|e| WireError::new(ErrorCode::NotFound, e.to_string()))?;
         if let Some(change) = changed {
-            self.agent_changed(change).await;
+            self.agent_changed(caller, change).await;
         }
         let said = if params.enabled {
             "enabled"
@@ -506,9 +498,7 @@ impl Handler for Core {
         let reason = because(params.reason.as_ref(), "edited");
         let text = params.text;
         let written = self
-            .write_config(&caller.actor, &reason, Some(&params.hash), &[], |_| {
-                Ok(text)
-            })
+            .write_config(caller, &reason, Some(&params.hash), &[], |_| Ok(text))
             .await;
         self.written(caller, "config.write", None, written).await
     }
@@ -545,7 +535,7 @@ impl Handler for Core {
             &format!("back to revision {}", params.number),
         );
         let written = self
-            .write_config(&caller.actor, &reason, None, &[], |_| Ok(text))
+            .write_config(caller, &reason, None, &[], |_| Ok(text))
             .await;
         self.written(caller, "config.rollback", None, written).await
     }
@@ -606,13 +596,7 @@ impl Handler for Core {
                 .map_err(import_error)
         };
         let written = self
-            .write_config(
-                &caller.actor,
-                &reason,
-                Some(&there.hash),
-                &applied.added,
-                make,
-            )
+            .write_config(caller, &reason, Some(&there.hash), &applied.added, make)
             .await;
         self.written(caller, "import.apply", None, written).await
     }

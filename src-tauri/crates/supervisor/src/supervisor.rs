@@ -475,7 +475,7 @@ impl Supervisor {
 
     /// Stops everything, dependents before what they depend on, and waits until nothing is left or `limit` has passed.
     /// Gives what was still there then.
-    pub async fn shutdown(&self, limit: Duration) -> Vec<InstanceId> {
+    pub async fn shutdown(&self, limit: Duration, correlation: Option<&str>) -> Vec<InstanceId> {
         let deadline = tokio::time::Instant::now() + limit;
         let mut left = Vec::new();
         for layer in self.stop_layers() {
@@ -487,7 +487,7 @@ impl Supervisor {
                         running: false,
                         replicas,
                     },
-                    None,
+                    correlation,
                 )
                 .ok()
             });

@@ -327,7 +327,7 @@ async fn a_killed_process_is_replaced_and_the_exit_keeps_its_last_words() {
             "a#1 server:started"
         ]
     );
-    assert!(bed.sup.shutdown(LONG).await.is_empty());
+    assert!(bed.sup.shutdown(LONG, None).await.is_empty());
     assert_eq!(bed.alive(), 0);
 }
 
@@ -393,7 +393,7 @@ async fn a_crash_takes_its_strays_along_before_they_can_harm_the_replacement() {
     })
     .await
     .expect("the old tree's two strays are gone, the new tree is whole");
-    bed.sup.shutdown(LONG).await;
+    bed.sup.shutdown(LONG, None).await;
     assert_eq!(bed.alive(), 0);
 }
 
@@ -447,7 +447,7 @@ async fn a_flood_and_an_endless_line_cost_bounded_memory_and_nobody_else() {
     let long = bed.log("long#1");
     assert_eq!((long[0].len(), long[1].as_str()), (16 << 10, "after"));
     assert!(bed.log("flood#1").len() <= 1_000);
-    bed.sup.shutdown(LONG).await;
+    bed.sup.shutdown(LONG, None).await;
     assert_eq!(bed.alive(), 0);
 }
 
@@ -497,7 +497,7 @@ async fn dependencies_are_waited_for_and_stopped_last() {
         .map(|l| l.iter().map(ToString::to_string).collect())
         .collect();
     assert_eq!(layers, [["web"], ["db"]]);
-    bed.sup.shutdown(LONG).await;
+    bed.sup.shutdown(LONG, None).await;
     let stopped: Vec<String> = bed
         .events()
         .into_iter()
@@ -649,7 +649,7 @@ async fn checks_by_command_and_by_port_decide_about_health() {
         "{}",
         ends[1].view.health.sentence
     );
-    bed.sup.shutdown(LONG).await;
+    bed.sup.shutdown(LONG, None).await;
     assert_eq!(bed.alive(), 0);
 }
 
@@ -712,7 +712,7 @@ async fn a_check_over_http_goes_to_the_port_of_the_instance_or_to_the_url_of_the
     tokio::spawn(answer(listener));
     let end = bed.sup.settled(ticket, LONG).await.remove(0);
     assert_eq!(end.view.health.level, HealthLevel::Healthy, "{end:#?}");
-    bed.sup.shutdown(LONG).await;
+    bed.sup.shutdown(LONG, None).await;
     assert_eq!(bed.alive(), 0);
 }
 
@@ -747,7 +747,7 @@ async fn a_flood_of_declarations_ends_in_the_newest_and_a_busy_instance_says_so(
     };
     let waited = tokio::time::timeout(LONG, newest).await;
     assert!(waited.is_ok(), "{:?}", bed.log("b#1"));
-    bed.sup.shutdown(LONG).await;
+    bed.sup.shutdown(LONG, None).await;
     assert_eq!(bed.alive(), 0);
 }
 
@@ -781,7 +781,7 @@ async fn a_server_on_a_port_that_floods_its_stdout_is_drained_and_bounded() {
         bed.sup.observe(&"loud".parse().unwrap()).unwrap().instances[0].restarts_total,
         0
     );
-    bed.sup.shutdown(LONG).await;
+    bed.sup.shutdown(LONG, None).await;
     assert_eq!(bed.alive(), 0);
 }
 
@@ -829,6 +829,6 @@ async fn checks_of_an_instance_never_overlap_and_a_slow_one_delays_nobody() {
         fast > 3 * slow,
         "{fast} of the fast one, {slow} of the slow one"
     );
-    bed.sup.shutdown(LONG).await;
+    bed.sup.shutdown(LONG, None).await;
     assert_eq!(bed.alive(), 0);
 }
