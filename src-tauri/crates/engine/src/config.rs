@@ -575,6 +575,7 @@ impl Core {
             added.extend(added_server);
         }
         self.info_changed.notify_one();
+        self.say_what_is_not_sampled();
         self.tell(
             None,
             caller,

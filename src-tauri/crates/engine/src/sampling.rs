@@ -6,7 +6,7 @@ use crate::{
     sessions::lock,
 };
 use flotilla_contract::{
-    InstanceId,
+    InstanceId, Millis,
     metric::Metric,
     state::{HealthLevel, ProcessState, Sample},
 };
@@ -19,16 +19,18 @@ use std::{
 };
 use tokio::time::MissedTickBehavior;
 
-/// The guard is looked after this often when nothing is sampled.
+/// Guard and clock are looked after this often when nothing is sampled.
 const LOOK_AFTER: Duration = Duration::from_secs(60);
 /// A machine that slept longer than this has answers that are too old.
 const SLEPT: Duration = Duration::from_secs(10);
 
 pub(crate) async fn run(core: Arc<Core>) {
+    let mut sleeper = Sleeper::default();
     if core.sample_interval.is_zero() {
+        core.say_what_is_not_sampled();
         loop {
             tokio::time::sleep(LOOK_AFTER).await;
-            look_after(&core);
+            look_after(&core, &mut sleeper);
         }
     }
     let mut ticks = tokio::time::interval(core.sample_interval);
@@ -39,14 +41,9 @@ pub(crate) async fn run(core: Arc<Core>) {
     else {
         return;
     };
-    let (mut wall, mut mono) = (clock::now(), Instant::now());
     loop {
         ticks.tick().await;
-        let passed = Duration::from_millis(clock::now().saturating_sub(wall));
-        if passed > mono.elapsed() + SLEPT {
-            core.supervisor.review();
-        }
-        (wall, mono) = (clock::now(), Instant::now());
+        look_after(&core, &mut sleeper);
         let worker = core.clone();
         // Reading /proc blocks for tens of microseconds a process.
         match tokio::task::spawn_blocking(move || (tick(&worker, &mut sampler), sampler)).await {
@@ -56,11 +53,56 @@ pub(crate) async fn run(core: Arc<Core>) {
                 return;
             }
         }
-        look_after(&core);
     }
 }
 
-fn look_after(core: &Core) {
+/// Notices that the machine slept: its wall clock went on, and what runs did not.
+struct Sleeper {
+    wall: Millis,
+    mono: Instant,
+}
+
+impl Default for Sleeper {
+    fn default() -> Self {
+        Self {
+            wall: clock::now(),
+            mono: Instant::now(),
+        }
+    }
+}
+
+impl Sleeper {
+    /// Whether it slept since the last call.
+    fn slept(&mut self) -> bool {
+        let now = Self::default();
+        let before = std::mem::replace(self, now);
+        let passed = Duration::from_millis(self.wall.saturating_sub(before.wall));
+        passed > self.mono.duration_since(before.mono) + SLEPT
+    }
+}
+
+impl Core {
+    /// Ceilings are compared with samples: with sampling off they hold nobody.
+    pub(crate) fn say_what_is_not_sampled(&self) {
+        let fleet = self.fleet();
+        let limited = fleet
+            .servers
+            .iter()
+            .filter(|s| s.limits.rss_bytes.is_some() || s.limits.children.is_some());
+        let names: Vec<&str> = limited.map(|s| s.id.as_str()).collect();
+        if self.sample_interval.is_zero() && !names.is_empty() {
+            self.notice(format!(
+                "Sampling is off, so nobody watches the limits of {}. Start the engine without --sample-interval 0.",
+                names.join(", ")
+            ));
+        }
+    }
+}
+
+fn look_after(core: &Core, sleeper: &mut Sleeper) {
+    if sleeper.slept() {
+        core.supervisor.review();
+    }
     match core.supervisor.revive_guard() {
         Ok(false) => {}
         Ok(true) => core.notice("The guard process was killed and has been started again.".into()),
@@ -143,4 +185,27 @@ fn tick(core: &Core, sampler: &mut Sampler) {
         series_changed: recorded.series_changed,
         frame: recorded.frame.into(),
     });
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_machine_slept_when_its_wall_clock_went_further_than_its_steady_one() {
+        let ago = |wall_s: u64, mono_s: u64| Sleeper {
+            wall: clock::now() - wall_s * 1_000,
+            mono: Instant::now()
+                .checked_sub(Duration::from_secs(mono_s))
+                .unwrap(),
+        };
+        assert!(!ago(60, 60).slept());
+        assert!(
+            !ago(65, 60).slept(),
+            "a clock that was set right is no sleep"
+        );
+        let mut slept = ago(3_600, 2);
+        assert!(slept.slept() && !slept.slept(), "told once");
+        assert!(!ago(0, 2).slept(), "a clock that was set back neither");
+    }
 }
