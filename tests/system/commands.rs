@@ -3,9 +3,9 @@
 use flotilla_contract::{
     ErrorCode,
     command::{
-        CallParams, CancelParams, PlanParams, RemoveParams, ScaleParams, ServerPlan, ServerRemove,
-        ServerReset, ServerRestart, ServerScale, ServerStart, ServerStop, Targets, ToolsCall,
-        ToolsCancel, ToolsHistory, Verb,
+        CallParams, CancelParams, EnableParams, PlanParams, RemoveParams, ScaleParams,
+        ServerEnable, ServerPlan, ServerRemove, ServerReset, ServerRestart, ServerScale,
+        ServerStart, ServerStop, Targets, ToolsCall, ToolsCancel, ToolsHistory, Verb,
     },
     state::{HealthCode, ProcessState, Status},
     tool::CallOutcome,
@@ -215,6 +215,16 @@ async fn what_cannot_be_done_is_refused_with_its_reason_and_changes_nothing() {
         "{}",
         bed.server("old").await.health.sentence
     );
+    let enable = bed
+        .run::<ServerEnable>(EnableParams {
+            server: id("old"),
+            enabled: true,
+            reason: None,
+        })
+        .await
+        .unwrap_err();
+    assert_eq!(enable.code, ErrorCode::Unsupported);
+    assert!(enable.message.contains("SSE"), "{enable}");
     let unknown = bed
         .run::<ServerStop>(targets(&["on", "nobody"]))
         .await

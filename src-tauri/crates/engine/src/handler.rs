@@ -356,7 +356,17 @@ impl Handler for Core {
         params: EnableParams,
     ) -> Result<ConfigWritten, WireError> {
         let id = params.server.clone();
-        self.spec(&id)?;
+        if let (true, Transport::Sse { .. }) = (params.enabled, self.spec(&id)?.transport) {
+            let refused = Err(WireError::new(
+                ErrorCode::Unsupported,
+                format!(
+                    "enable {id}: it speaks the old HTTP+SSE transport, which the protocol has dropped; if it also speaks streamable HTTP, give it that url and remove transport"
+                ),
+            ));
+            return self
+                .written(caller, "server.enable", Some(&id), refused)
+                .await;
+        }
         let verb = if params.enabled { "enable" } else { "disable" };
         let reason = because(params.reason.as_ref(), &format!("{verb} {id}"));
         let make = |text: &str| {

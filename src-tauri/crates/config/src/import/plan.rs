@@ -233,6 +233,7 @@ impl Draft<'_> {
                     .is_some_and(|path| path.trim_end_matches('/').ends_with("/sse")));
         params.url = Some(url.clone());
         if old {
+            self.headers_left_out(&table);
             self.notes.push("it is kept disabled: the old HTTP+SSE transport was dropped from the protocol. If the server also speaks streamable HTTP, give that URL".into());
             return Ok(Made {
                 params,
@@ -394,6 +395,20 @@ impl Draft<'_> {
             );
         }
         headers
+    }
+
+    /// Names the headers of a server that is never asked; their values stay where they are.
+    fn headers_left_out(&mut self, table: &Map<String, Value>) {
+        let (notes, secrets) = (self.notes.len(), self.secrets.len());
+        let names: Vec<String> = self.headers(table).into_keys().collect();
+        self.notes.truncate(notes);
+        self.secrets.truncate(secrets);
+        if !names.is_empty() {
+            self.notes.push(format!(
+                "its headers are not taken over: {}. Give them again with the other URL",
+                names.join(", ")
+            ));
+        }
     }
 
     /// A working directory; servers of a project run in it, as the client has it.

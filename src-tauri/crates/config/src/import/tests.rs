@@ -106,7 +106,7 @@ fn claude_code_with_projects_and_variables() {
         "/home/me/.claude.json",
         r#"{ "numStartups": 3, "mcpServers": {
               "api": { "type": "http", "url": "https://api.example.com/mcp", "headers": { "Authorization": "Bearer ${API_TOKEN:-none}", "X-Key": "abc123" } },
-              "old": { "type": "sse", "url": "https://old.example.com/sse" } },
+              "old": { "type": "sse", "url": "https://old.example.com/sse", "headers": { "Authorization": "Bearer sk-abcdefghijklmnop0123456789", "X-Org": "me" } } },
             "projects": { "/srv/a": { "mcpServers": { "api": { "type": "stdio", "command": "${BIN}/server", "args": ["$HOME", "${CLAUDE_X}"], "env": {} } } },
                           "/srv/b": { "history": [] } } }"#,
     );
@@ -129,6 +129,13 @@ fn claude_code_with_projects_and_variables() {
             .iter()
             .any(|note| note.starts_with("it is kept disabled"))
     );
+    // What it was asked with has no place here: said, and its token is not stored for nobody.
+    assert!(
+        notes(&plan, "old")
+            .iter()
+            .any(|note| note.starts_with("its headers are not taken over: Authorization, X-Org"))
+    );
+    assert!(plan.shown().servers[1].secrets.is_empty() && !text.contains("sk-abc"));
     let project = &plan.shown().servers[2];
     assert_eq!(
         (project.source_name.as_str(), project.id.as_str()),
