@@ -43,6 +43,11 @@ const SHUTDOWN: Duration = Duration::from_secs(20);
 /// How long what is pending may take to reach the disk at the end.
 const FLUSH: Duration = Duration::from_secs(3);
 
+/// Folder of the log files in the home.
+const LOGS: &str = "logs";
+/// Log files that nobody needs are looked for this often.
+const DISCARD_EVERY: Duration = Duration::from_secs(24 * 3600);
+
 /// Deltas and ticks that a subscriber may lag behind before it gets a fresh snapshot.
 const LAG: usize = 64;
 
@@ -145,7 +150,7 @@ impl Core {
             flotilla_supervisor::Options {
                 boot: mark.narrow(&boot),
                 guard: Some(guard),
-                log_dir: Some(home.path().join("logs")),
+                log_dir: Some(home.path().join(LOGS)),
                 seed: clock::now(),
             },
             ports,
@@ -196,7 +201,7 @@ impl Core {
     }
 
     fn run_tasks(self: Arc<Self>) {
-        let tasks: [(&str, flotilla_supervisor::Boxed<()>); 5] = [
+        let tasks: [(&str, flotilla_supervisor::Boxed<()>); 6] = [
             ("views", Box::pin(crate::views::publish(self.clone()))),
             ("sampling", Box::pin(sampling::run(self.clone()))),
             ("config", Box::pin(crate::config::watch(self.clone()))),
@@ -208,6 +213,7 @@ impl Core {
                 }),
             ),
             ("agents", Box::pin(crate::agents::follow(self.clone()))),
+            ("logs", Box::pin(discard_logs(self.clone()))),
         ];
         for (name, task) in tasks {
             let ending = self.ending.clone();
@@ -365,6 +371,20 @@ pub(crate) fn itself(actor: &str) -> Caller {
     Caller {
         actor: actor.to_owned(),
         correlation: uuid::Uuid::new_v4().simple().to_string(),
+    }
+}
+
+/// Logs of servers that were taken out go when their events go.
+async fn discard_logs(core: Arc<Core>) {
+    let keep = flotilla_store::EventOptions::default().keep_for;
+    loop {
+        let (folder, fleet) = (core.home.path().join(LOGS), core.fleet());
+        let known = move |name: &str| fleet.servers.iter().any(|s| s.id.as_str() == name);
+        let discard = move || flotilla_supervisor::discard_logs(&folder, keep, known);
+        if let Err(error) = tokio::task::spawn_blocking(discard).await {
+            tracing::warn!(%error, "retention of log files failed");
+        }
+        tokio::time::sleep(DISCARD_EVERY).await;
     }
 }
 

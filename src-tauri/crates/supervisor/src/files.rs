@@ -102,6 +102,34 @@ impl Drop for LogFiles {
     }
 }
 
+/// Removes the log files of servers that are not `known` and to which nothing was written for `keep`. Blocks.
+pub fn discard_logs(dir: &Path, keep: Duration, known: impl Fn(&str) -> bool) {
+    // No folder yet: no server has written.
+    for entry in fs::read_dir(dir).into_iter().flatten().flatten() {
+        let name = entry.file_name();
+        let of_server = entry.file_type().is_ok_and(|kind| kind.is_dir());
+        if !of_server || name.to_str().is_none_or(&known) || !idle(&entry.path(), keep) {
+            continue;
+        }
+        if let Err(error) = fs::remove_dir_all(entry.path()) {
+            tracing::warn!(folder = %entry.path().display(), %error, "failed to remove old log files");
+        }
+    }
+}
+
+/// Whether nothing was written below a folder for so long.
+fn idle(folder: &Path, keep: Duration) -> bool {
+    let files = fs::read_dir(folder).into_iter().flatten().flatten();
+    let times = files
+        .map(|file| file.metadata())
+        .chain([fs::metadata(folder)]);
+    times
+        .filter_map(|meta| meta.ok()?.modified().ok())
+        .max()
+        .and_then(|newest| newest.elapsed().ok())
+        .is_some_and(|age| age > keep)
+}
+
 /// `2026-11-20T14:32:03.120Z stderr text`.
 pub(crate) fn format_line(into: &mut Vec<u8>, at: Millis, stream: Stream, text: &[u8]) {
     let word = match stream {
@@ -144,7 +172,8 @@ fn write_one(
     let path = dir
         .join(batch.id.server.as_str())
         .join(format!("{}.log", batch.id.index));
-    if !open.contains_key(&batch.id) {
+    // A folder that was removed meanwhile is made again; what is written to a file without a name is lost.
+    if !open.contains_key(&batch.id) || !path.exists() {
         let append = || OpenOptions::new().create(true).append(true).open(&path);
         let file = append().or_else(|_| {
             // The first line of a server, or somebody took its folder away.
@@ -217,5 +246,26 @@ mod tests {
         files.append(&"b#1".parse().unwrap(), text.clone());
         drop(files);
         assert_eq!(fs::read(dir.path().join("b/1.log")).unwrap(), text);
+    }
+
+    #[test]
+    fn logs_of_servers_that_are_gone_are_kept_for_a_while_and_then_removed() {
+        let dir = tempfile::tempdir().unwrap();
+        let day = Duration::from_secs(24 * 3600);
+        let old = std::time::SystemTime::now() - 40 * day;
+        for (server, aged) in [("known", true), ("gone", true), ("lately", false)] {
+            let folder = dir.path().join(server);
+            fs::create_dir(&folder).unwrap();
+            let file = File::create(folder.join("1.log")).unwrap();
+            if aged {
+                file.set_modified(old).unwrap();
+                File::open(&folder).unwrap().set_modified(old).unwrap();
+            }
+        }
+        fs::write(dir.path().join("notes"), "somebody else's").unwrap();
+        discard_logs(dir.path(), 30 * day, |name| name == "known");
+        let left = |name: &str| dir.path().join(name).exists();
+        assert!(left("known") && left("lately") && left("notes") && !left("gone"));
+        discard_logs(&dir.path().join("nowhere"), day, |_| false);
     }
 }

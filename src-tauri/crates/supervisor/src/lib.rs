@@ -39,6 +39,7 @@ mod supervisor;
 mod unit;
 mod view;
 
+pub use files::discard_logs;
 pub use health::Found;
 pub use output::LogRing;
 pub use ports::{
