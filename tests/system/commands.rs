@@ -141,11 +141,11 @@ async fn many_starts_are_one_start_and_commands_answer_with_the_end() {
 async fn a_rolling_restart_ends_where_a_scaling_down_begins() {
     let mut bed = Bed::new(&fixture(
         "roll",
-        "--slow-start 500ms",
+        "--slow-start 1s",
         &format!("replicas = 3\n{QUICK}"),
     ))
     .await;
-    bed.until("roll", |v| v.status == Status::Running).await;
+    let first = pid(&bed.until("roll", |v| v.status == Status::Running).await);
     let client = bed.client();
     let rolling = tokio::spawn(async move {
         client
@@ -155,8 +155,9 @@ async fn a_rolling_restart_ends_where_a_scaling_down_begins() {
             .outcomes
             .remove(0)
     });
+    // The first is new and not proven yet: the second waits for it.
     bed.until("roll", |v| {
-        v.instances[0].process.state != ProcessState::Running
+        v.instances[0].pid.is_some_and(|new| new != first)
     })
     .await;
     bed.scale("roll", 1).await;
