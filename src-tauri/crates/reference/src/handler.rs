@@ -503,5 +503,6 @@ pub(crate) async fn call_bare(
         correlation_id: Some(correlation_id),
         ..Context::default()
     };
-    calls.call(name, arguments, context).await
+    let result = calls.call(name, arguments, context).await?;
+    Ok(crate::rpc::called(result))
 }

@@ -28,4 +28,5 @@ pub mod run;
 pub mod service;
 pub mod services;
 pub mod tool;
+pub mod vectors;
 mod ws;

@@ -149,11 +149,7 @@ fn call(service: &Service, context: &Context, params: &Map<String, Value>) -> Re
         .cloned()
         .unwrap_or_else(|| json!({}));
     match tool.call(context, arguments) {
-        Ok(result) => Ok(json!({
-            "content": [{"type": "text", "text": result.to_string()}],
-            "structuredContent": result,
-            "isError": false,
-        })),
+        Ok(result) => Ok(called(result)),
         Err(refusal @ Refusal::Argument { .. }) => {
             Err(Fault::new(INVALID_PARAMS, refusal.to_string()))
         }
@@ -162,6 +158,15 @@ fn call(service: &Service, context: &Context, params: &Map<String, Value>) -> Re
             "isError": true,
         })),
     }
+}
+
+/// The result of a call, as the protocol words it.
+pub fn called(result: Value) -> Value {
+    json!({
+        "content": [{"type": "text", "text": result.to_string()}],
+        "structuredContent": result,
+        "isError": false,
+    })
 }
 
 fn read(service: &Service, params: &Map<String, Value>) -> Result<Value, Fault> {

@@ -26,7 +26,9 @@ use std::{
 };
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
-use tracing_subscriber::{filter::Targets, layer::SubscriberExt as _, util::SubscriberInitExt as _};
+use tracing_subscriber::{
+    filter::Targets, layer::SubscriberExt as _, util::SubscriberInitExt as _,
+};
 
 /// Where the token of a server that listens elsewhere than on loopback comes from.
 const TOKEN: &str = "FLOTILLA_REFERENCE_TOKEN";

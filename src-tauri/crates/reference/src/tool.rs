@@ -223,7 +223,28 @@ fn schema<T: JsonSchema>(settings: SchemaSettings) -> Map<String, Value> {
     schema.remove("title");
     schema.remove("description");
     schema.entry("type").or_insert_with(|| "object".into());
+    schema.values_mut().for_each(forget_widths);
     schema
+}
+
+/// Takes out the widths of Rust's numbers (`uint32`, `double`): to JSON Schema they are no formats, and some clients complain.
+fn forget_widths(schema: &mut Value) {
+    match schema {
+        Value::Object(object) => {
+            let width = |format: &Value| {
+                let format = format.as_str().unwrap_or_default();
+                ["int", "uint", "float", "double"]
+                    .iter()
+                    .any(|kind| format.starts_with(kind))
+            };
+            if object.get("format").is_some_and(width) {
+                object.remove("format");
+            }
+            object.values_mut().for_each(forget_widths);
+        }
+        Value::Array(array) => array.iter_mut().for_each(forget_widths),
+        _ => {}
+    }
 }
 
 #[expect(
@@ -251,7 +272,15 @@ fn check(validator: &Validator, value: &Value) -> Result<(), Refusal> {
             join(&at, property.as_str().unwrap_or_default()),
             "is required and missing".to_owned(),
         ),
-        ValidationErrorKind::AdditionalProperties { unexpected } => (
+        // How a tool without any arguments says that it takes none.
+        ValidationErrorKind::FalseSchema => (at, "is not an argument of this tool".to_owned()),
+        // The library's own words leave out most of a long list.
+        ValidationErrorKind::Enum { options } => (
+            at,
+            format!("{} is not accepted: one of {options} is", error.instance()),
+        ),
+        ValidationErrorKind::AdditionalProperties { unexpected }
+        | ValidationErrorKind::UnevaluatedProperties { unexpected } => (
             join(&at, unexpected.first().map_or("", String::as_str)),
             "is not an argument of this tool".to_owned(),
         ),
