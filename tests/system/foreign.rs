@@ -15,7 +15,7 @@ fn node(package: &str) -> String {
     ))
 }
 
-async fn call(bed: &Bed, server: &str, tool: &str, arguments: Value) -> Value {
+pub(crate) async fn call(bed: &Bed, server: &str, tool: &str, arguments: Value) -> Value {
     let params = CallParams {
         server: id(server),
         instance: None,
@@ -43,7 +43,7 @@ fn text(result: &Value) -> &str {
         .unwrap_or_else(|| panic!("no text: {result}"))
 }
 
-fn healthy(view: &ServerView) -> bool {
+pub(crate) fn healthy(view: &ServerView) -> bool {
     view.status == Status::Running && view.health.level == HealthLevel::Healthy
 }
 

@@ -5,5 +5,6 @@ mod config;
 mod engine;
 mod faults;
 mod foreign;
+mod reference;
 mod storm;
 mod surfaces;

@@ -2,6 +2,7 @@
 //! processes. Linux only, like the figures that come out of it.
 
 mod engine;
+pub mod mcp;
 pub mod process;
 
 pub use engine::{Engine, engine_program, fixture_program, run};

@@ -32,6 +32,12 @@ const BENCHES: &[Bench] = &[
         target: ["--example", "eventlog_bench"],
     },
     Bench {
+        name: "reference",
+        about: "the reference servers beside a bare echo server on the same SDK",
+        package: "flotilla-tests",
+        target: ["--bin", "bench-reference"],
+    },
+    Bench {
         name: "metrics",
         about: "sampling, recording and querying",
         package: "flotilla-metrics",
@@ -61,7 +67,7 @@ pub(crate) fn bench(name: &str, args: &[String]) -> Result<ExitCode> {
     if bench.package == "flotilla-tests" {
         // Built together, so that the engine, the fixture and the measurement are of one mould.
         shell::run(cargo().args(
-            "build --release --package flotilla-cli --package flotilla-tests --bins".split(' '),
+            "build --release --package flotilla-cli --package flotilla-reference --package flotilla-tests --bins".split(' '),
         ))?;
         let built = |name: &str| {
             shell::target()
