@@ -17,6 +17,6 @@ mod registry;
 mod server;
 mod validate;
 
-pub use registry::{AgentUpdate, Batch, Change, Error, MAX_AGENTS, Registry};
+pub use registry::{Change, Error, MAX_AGENTS, Registry};
 pub use server::agent_of_server;
 pub use validate::problems;

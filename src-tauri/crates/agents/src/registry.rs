@@ -1,9 +1,8 @@
 use crate::problems;
 use flotilla_contract::{
     ErrorCode, WireError,
-    agent::{Agent, AgentFilter, AgentStats, Capability},
+    agent::{Agent, AgentFilter, AgentStats},
 };
-use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Agents at most.
@@ -77,36 +76,6 @@ impl From<Error> for WireError {
     }
 }
 
-/// What came of deploying many.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct Batch {
-    /// How many are registered as given.
-    pub success: usize,
-    /// How many were refused.
-    pub failed: usize,
-    /// Why, one for each that was refused, in the order given.
-    pub errors: Vec<Error>,
-    /// What changed.
-    pub changes: Vec<Change>,
-}
-
-/// New values for an agent; what is absent stays.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct AgentUpdate {
-    /// Name for people.
-    pub name: Option<String>,
-    /// Version.
-    pub version: Option<String>,
-    /// All that it can do.
-    pub capabilities: Option<Vec<Capability>>,
-    /// All its tags.
-    pub tags: Option<Vec<String>>,
-    /// One word for its kind.
-    pub category: Option<String>,
-    /// All its settings.
-    pub config: Option<Value>,
-}
-
 impl Registry {
     /// A registry of what was stored. An agent that is not valid (any more) is left out and named.
     #[must_use]
@@ -134,47 +103,6 @@ impl Registry {
             return Ok(Some(Change::Deployed(agent)));
         };
         (agent.enabled, agent.deployed_at) = (there.enabled, there.deployed_at);
-        Ok(replace(there, agent))
-    }
-
-    /// Registers many; one that is refused does not keep the others out.
-    pub fn deploy_batch(&mut self, agents: impl IntoIterator<Item = Agent>) -> Batch {
-        let mut batch = Batch::default();
-        for agent in agents {
-            match self.deploy(agent) {
-                Ok(change) => {
-                    batch.success += 1;
-                    batch.changes.extend(change);
-                }
-                Err(error) => {
-                    batch.failed += 1;
-                    batch.errors.push(error);
-                }
-            }
-        }
-        batch
-    }
-
-    /// Changes some values of an agent.
-    ///
-    /// # Errors
-    /// [`Error::NotFound`]; [`Error::Invalid`] when the outcome would be.
-    pub fn update(&mut self, id: &str, update: AgentUpdate) -> Result<Option<Change>, Error> {
-        let there = self
-            .agents
-            .get_mut(id)
-            .ok_or_else(|| Error::NotFound(id.to_owned()))?;
-        let old = there.clone();
-        let agent = Agent {
-            name: update.name.unwrap_or(old.name),
-            version: update.version.unwrap_or(old.version),
-            capabilities: update.capabilities.unwrap_or(old.capabilities),
-            tags: update.tags.unwrap_or(old.tags),
-            category: update.category.unwrap_or(old.category),
-            config: update.config.unwrap_or(old.config),
-            ..old
-        };
-        valid(&agent)?;
         Ok(replace(there, agent))
     }
 
@@ -230,42 +158,7 @@ impl Registry {
         })
     }
 
-    /// The agents of a category, by id.
-    pub fn by_category<'a>(&'a self, category: &str) -> impl Iterator<Item = &'a Agent> + use<'a> {
-        self.list(&AgentFilter {
-            category: Some(category.to_owned()),
-            ..AgentFilter::default()
-        })
-    }
-
-    /// The agents with a tag, by id.
-    pub fn by_tag<'a>(&'a self, tag: &str) -> impl Iterator<Item = &'a Agent> + use<'a> {
-        self.list(&AgentFilter {
-            tags: vec![tag.to_owned()],
-            ..AgentFilter::default()
-        })
-    }
-
-    /// Every category in use, sorted.
-    #[must_use]
-    pub fn categories(&self) -> BTreeSet<&str> {
-        self.agents
-            .values()
-            .map(|agent| agent.category.as_str())
-            .collect()
-    }
-
-    /// Every tag in use, sorted.
-    #[must_use]
-    pub fn tags(&self) -> BTreeSet<&str> {
-        self.agents
-            .values()
-            .flat_map(|agent| &agent.tags)
-            .map(String::as_str)
-            .collect()
-    }
-
-    /// The registry in numbers. An agent counts once per tag, however often it bears it.
+    /// The registry in numbers, with every category and tag in use. An agent counts once per tag, however often it bears it.
     #[must_use]
     pub fn stats(&self) -> AgentStats {
         let mut stats = AgentStats::default();
