@@ -30,12 +30,12 @@ impl Engine {
         Ok(self.0.subscribe(topic).await?)
     }
 
-    /// `--production` binds the engine, not this program: where it runs otherwise, that is said.
+    /// `--production` binds the engine, not this program: where it was started without, that is said.
     pub(crate) async fn expect_production(&self) -> Result<(), Failure> {
-        let profile = self.run::<EngineInfoCmd>(Default::default()).await?.profile;
-        if profile != "production" {
+        let engine = self.run::<EngineInfoCmd>(Default::default()).await?;
+        if !engine.production {
             eprintln!(
-                "flotilla: the engine runs the profile {profile}; --production takes effect when the engine is started with it"
+                "flotilla: the engine was started without --production, so it does not refuse default secrets"
             );
         }
         Ok(())

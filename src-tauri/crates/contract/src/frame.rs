@@ -185,6 +185,8 @@ pub struct EngineInfo {
     pub config_path: String,
     /// Profile in force.
     pub profile: String,
+    /// Whether it was started with `--production`: a home that others may enter and well-known secrets are refused.
+    pub production: bool,
     /// Revision in force.
     pub revision: u64,
     /// What is wrong with the file on disk, if the last good one is in force instead.

@@ -23,7 +23,7 @@ pub struct Options {
     /// Command line of the guard process: program, then arguments; the mark of the boot is added. Host binaries
     /// re-execute themselves with [`flotilla_os::guard::ARGUMENT`].
     pub guard: Vec<OsString>,
-    /// Refuse state that others may read.
+    /// Refuse state that others may read, and secrets that everybody knows.
     pub production: bool,
     /// Distance of two samplings; `None`: as the configuration says (default 2 s). Zero switches sampling off.
     pub sample_interval: Option<Duration>,
@@ -63,6 +63,9 @@ pub enum StartError {
         /// Why.
         error: String,
     },
+    /// The key that secrets are to be encrypted with could be guessed.
+    #[error("failed to use FLOTILLA_SECRETS_KEY: {0}")]
+    Key(String),
     /// The guard cannot be started: without it, killing the engine would leave servers behind.
     #[error("failed to start the guard: {0}")]
     Guard(io::Error),

@@ -103,6 +103,7 @@ impl Core {
         let home = Home::take(&options.home)?;
         if options.production {
             home.must_be_private()?;
+            key_from_outside()?;
         }
         let unusable = |error: String| StartError::Home {
             home: options.home.clone(),
@@ -143,7 +144,10 @@ impl Core {
         let ports = Ports {
             link: doors.clone(),
             prober: doors,
-            resolve: Arc::new(Resolver(secrets.clone())),
+            resolve: Arc::new(Resolver {
+                secrets: secrets.clone(),
+                production: options.production,
+            }),
             events: Arc::new(ToLog(events.clone())),
         };
         let supervisor = Supervisor::start(
@@ -397,6 +401,16 @@ async fn sweep_leftovers(mark: &Mark) {
             ?left,
             "processes of an earlier engine of this home could not be ended"
         );
+    }
+}
+
+/// In production a key that could be guessed is refused: secrets under it would only look protected.
+fn key_from_outside() -> Result<(), StartError> {
+    match std::env::var("FLOTILLA_SECRETS_KEY") {
+        Ok(key) if !key.is_empty() => {
+            flotilla_config::secrets::judge_key(&key).map_err(StartError::Key)
+        }
+        _ => Ok(()),
     }
 }
 

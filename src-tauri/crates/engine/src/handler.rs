@@ -9,7 +9,7 @@ use crate::{
 use flotilla_config::{
     edit,
     import::{self, ImportError, Paths},
-    secrets::{Secret, is_name},
+    secrets::{Secret, is_name, is_well_known},
 };
 use flotilla_contract::{
     Caller, ErrorCode, Handler, ServerId, ServerView, WireError,
@@ -635,6 +635,15 @@ impl Handler for Core {
             return Err(WireError::new(
                 ErrorCode::BadRequest,
                 format!("name a secret {:?}: accepted are {accepted}", params.name),
+            ));
+        }
+        if self.production && is_well_known(&params.value) {
+            return Err(WireError::new(
+                ErrorCode::BadRequest,
+                format!(
+                    "store the secret {}: its value is a well-known default; production accepts a secret of its own",
+                    params.name
+                ),
             ));
         }
         let (name, value) = (params.name.clone(), Secret::new(params.value));

@@ -2,7 +2,7 @@
 
 use flotilla_config::{
     resolve::{self, Unresolved},
-    secrets::{Secret, SecretStore},
+    secrets::{Secret, SecretStore, is_default_secret},
 };
 use flotilla_contract::{
     ServerSpec,
@@ -13,7 +13,11 @@ use flotilla_supervisor::{Boxed, Resolve, Resolved};
 use std::{collections::BTreeMap, sync::Arc};
 
 /// Resolves against this process's environment and the secret store.
-pub(crate) struct Resolver(pub(crate) Arc<dyn SecretStore>);
+pub(crate) struct Resolver {
+    pub(crate) secrets: Arc<dyn SecretStore>,
+    /// Refuse secrets that are well-known values.
+    pub(crate) production: bool,
+}
 
 impl Resolve for Resolver {
     fn resolve(
@@ -21,19 +25,20 @@ impl Resolve for Resolver {
         spec: Arc<ServerSpec>,
         port: Option<u16>,
     ) -> Boxed<Result<Resolved, flotilla_supervisor::Unresolved>> {
-        let secrets = self.0.clone();
+        let (secrets, production) = (self.secrets.clone(), self.production);
         if needs_secrets(&spec.transport) {
             // A keyring may ask its user: off the async threads.
             return Box::pin(async move {
-                let resolved =
-                    tokio::task::spawn_blocking(move || resolve(&spec.transport, port, &*secrets))
-                        .await;
+                let resolved = tokio::task::spawn_blocking(move || {
+                    resolve(&spec.transport, port, &*secrets, production)
+                })
+                .await;
                 resolved.unwrap_or_else(|error| {
                     Err(unresolved(HealthCode::CannotStart, error.to_string()))
                 })
             });
         }
-        let resolved = resolve(&spec.transport, port, &*secrets);
+        let resolved = resolve(&spec.transport, port, &*secrets, production);
         Box::pin(std::future::ready(resolved))
     }
 }
@@ -42,6 +47,7 @@ fn resolve(
     transport: &Transport,
     port: Option<u16>,
     secrets: &dyn SecretStore,
+    production: bool,
 ) -> Result<Resolved, flotilla_supervisor::Unresolved> {
     let lookup = |name: &str| std::env::var(name).ok();
     let secret = |name: &str| -> Result<Option<Secret>, String> {
@@ -52,7 +58,7 @@ fn resolve(
     };
     let launched = |launch| resolve::launch(launch, port, lookup, secret).map_err(refused);
     let no_headers = BTreeMap::new();
-    let (launch, headers, url) = match transport {
+    let (launch, declared, url) = match transport {
         Transport::Stdio { launch } => (Some(launched(launch)?), &no_headers, None),
         Transport::Http {
             launch, headers, ..
@@ -69,7 +75,13 @@ fn resolve(
             ));
         }
     };
-    let headers = values(headers)?;
+    let headers = values(declared)?;
+    if production {
+        if let (Some(declared), Some(launch)) = (transport.launch(), &launch) {
+            no_defaults("variable", &declared.env, &launch.env)?;
+        }
+        no_defaults("header", declared, &headers)?;
+    }
     Ok(match launch {
         Some(launch) => Resolved {
             command: launch.command,
@@ -85,6 +97,33 @@ fn resolve(
             ..Resolved::default()
         },
     })
+}
+
+/// A secret that everybody knows keeps its server from starting.
+fn no_defaults(
+    what: &str,
+    declared: &BTreeMap<String, Value>,
+    resolved: &BTreeMap<String, String>,
+) -> Result<(), flotilla_supervisor::Unresolved> {
+    for (name, declared) in declared {
+        let known = resolved
+            .get(name)
+            .is_some_and(|value| is_default_secret(name, declared, value));
+        if known {
+            // Entered anew where it is kept by name, edited where the file holds it.
+            let code = match declared {
+                Value::Secret { .. } => HealthCode::SecretMissing,
+                Value::Text { .. } => HealthCode::CannotStart,
+            };
+            return Err(unresolved(
+                code,
+                format!(
+                    "its {what} {name} is a well-known default; production accepts a secret of its own"
+                ),
+            ));
+        }
+    }
+    Ok(())
 }
 
 fn refused(error: Unresolved) -> flotilla_supervisor::Unresolved {
@@ -114,4 +153,74 @@ fn needs_secrets(transport: &Transport) -> bool {
             Transport::Url { url, headers } => headers.values().any(secret) || in_text(url),
             Transport::Stdio { .. } | Transport::Sse { .. } => false,
         }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use flotilla_config::secrets::SecretError;
+
+    /// Every secret has this value.
+    struct All(&'static str);
+
+    impl SecretStore for All {
+        fn get(&self, _: &str) -> Result<Option<Secret>, SecretError> {
+            Ok(Some(Secret::new(self.0)))
+        }
+        fn set(&self, _: &str, _: &Secret) -> Result<(), SecretError> {
+            Ok(())
+        }
+        fn remove(&self, _: &str) -> Result<(), SecretError> {
+            Ok(())
+        }
+        fn names(&self) -> Result<Vec<String>, SecretError> {
+            Ok(Vec::new())
+        }
+        fn kept(&self) -> String {
+            String::new()
+        }
+    }
+
+    fn transport(text: &str) -> Transport {
+        let text = format!("[servers.x]\n{text}\n");
+        let fleet = flotilla_config::parse(&text).unwrap_or_else(|e| panic!("{e:?}"));
+        fleet.servers[0].transport.clone()
+    }
+
+    fn check(declared: &str, secret: &'static str, says: Option<(HealthCode, &str)>) {
+        let transport = transport(declared);
+        let ends = resolve(&transport, None, &All(secret), true);
+        match (ends, says) {
+            (Ok(_), None) => {}
+            (Err(error), Some((code, word))) => {
+                assert_eq!(error.code, code, "{declared}");
+                assert!(error.sentence.contains(word), "{}", error.sentence);
+            }
+            (ends, _) => panic!("{declared}: {:?}", ends.map_err(|e| e.sentence).err()),
+        }
+        assert!(
+            resolve(&transport, None, &All(secret), false).is_ok(),
+            "elsewhere it is the operator's own affair: {declared}"
+        );
+    }
+
+    #[test]
+    fn production_starts_nothing_with_a_default_secret() {
+        let kept = "command = \"a\"\nenv.DB = { secret = \"db\" }";
+        let missing = |word| Some((HealthCode::SecretMissing, word));
+        let cannot = |word| Some((HealthCode::CannotStart, word));
+        check(kept, "changeme", missing("variable DB"));
+        check(kept, "s7Gq-90aLw", None);
+        check(
+            "command = \"a\"\nenv.API_TOKEN = \"your-api-key\"",
+            "",
+            cannot("variable API_TOKEN"),
+        );
+        check("command = \"a\"\nenv.MODE = \"default\"", "", None);
+        check(
+            "url = \"http://127.0.0.1:9/mcp\"\nheaders.Authorization = \"Bearer ${secret:t}\"",
+            "password",
+            cannot("header Authorization"),
+        );
+    }
 }

@@ -94,6 +94,7 @@ impl Core {
             home: self.home.path().display().to_string(),
             config_path: self.config.path.display().to_string(),
             profile: fleet.profile.word().into(),
+            production: self.production,
             revision: self.config.revision(),
             config_findings: self.config.findings(),
             listeners: lock(&self.listeners).clone(),

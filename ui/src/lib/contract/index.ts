@@ -335,6 +335,8 @@ export interface EngineInfo {
   config_path: string;
   /** Profile in force. */
   profile: string;
+  /** Whether it was started with `--production`: a home that others may enter and well-known secrets are refused. */
+  production: boolean;
   /** Revision in force. */
   revision: number;
   /** What is wrong with the file on disk, if the last good one is in force instead. */

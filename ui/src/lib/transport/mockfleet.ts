@@ -44,6 +44,7 @@ export function mockEngine(boot: string, startedAt: number): EngineInfo {
     home: '/home/ada/.local/share/flotilla',
     config_path: '/home/ada/.local/share/flotilla/fleet.toml',
     profile: 'development',
+    production: false,
     revision: 42,
     config_findings: [],
     listeners: [{ serves: 'panel', address: '127.0.0.1:3000' }],

@@ -1,14 +1,14 @@
 //! Which literal values are secrets.
 
 /// Whether a variable, header or flag of this name usually holds a secret.
-pub(super) fn is_secret_name(name: &str) -> bool {
+pub(crate) fn is_secret_name(name: &str) -> bool {
     let words = words(name);
     let has = |list: &[&str]| words.iter().any(|word| list.contains(&word.as_str()));
     let last = words.last().map(String::as_str).unwrap_or_default();
     // What only points to a secret, or is meant to be seen.
     if [
         "path", "file", "dir", "url", "uri", "host", "port", "sock", "name", "id", "type", "ttl",
-        "limit", "tokens",
+        "limit", "tokens", "mode", "kind", "method", "scheme",
     ]
     .contains(&last)
         || has(&["public"])

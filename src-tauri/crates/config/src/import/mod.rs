@@ -4,7 +4,7 @@
 //! move to the secret store, and what cannot be taken over and why. [`Plan::apply`] adds the chosen servers to a text of `fleet.toml`.
 //! The source is only ever read.
 
-mod detect;
+pub(crate) mod detect;
 mod plan;
 mod reference;
 mod shape;

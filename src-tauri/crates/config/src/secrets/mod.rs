@@ -4,9 +4,11 @@ mod file;
 mod first_use;
 mod keyring;
 mod private;
+mod well_known;
 
 pub use file::FileStore;
 pub use keyring::KeyringStore;
+pub use well_known::{is_default_secret, is_well_known, judge_key};
 
 use first_use::FirstUse;
 
