@@ -24,7 +24,7 @@ pub(crate) struct Args {
     /// Print one JSON document (with -f: one a line)
     #[arg(long, global = true)]
     pub(crate) json: bool,
-    /// Log as JSON and refuse default secrets; other commands warn when the engine runs another profile
+    /// Log as JSON and refuse default secrets; other commands warn when the engine was started without it
     #[arg(long, global = true)]
     pub(crate) production: bool,
     /// Log more; twice for everything (RUST_LOG decides when set)
@@ -58,9 +58,9 @@ pub(crate) enum Verb {
     /// Check servers now and say how they are
     Health(Names),
     /// Start servers, or all of them
-    Start(Targets),
+    Start(Names),
     /// Stop servers with everything they started, or all of them
-    Stop(Targets),
+    Stop(Names),
     /// Restart servers, or all of them
     Restart(Targets),
     /// Change how many instances of a server run

@@ -103,25 +103,26 @@ pub(crate) async fn health(to: &Engine, names: &Names, out: Out) -> Result<(), F
     all_reached(healthy)
 }
 
-pub(crate) async fn start(to: &Engine, targets: &Targets, out: Out) -> Result<(), Failure> {
-    act::<ServerStart>(to, targets, out).await
+pub(crate) async fn start(to: &Engine, names: &Names, out: Out) -> Result<(), Failure> {
+    act::<ServerStart>(to, names, None, out).await
 }
 
-pub(crate) async fn stop(to: &Engine, targets: &Targets, out: Out) -> Result<(), Failure> {
-    act::<ServerStop>(to, targets, out).await
+pub(crate) async fn stop(to: &Engine, names: &Names, out: Out) -> Result<(), Failure> {
+    act::<ServerStop>(to, names, None, out).await
 }
 
 pub(crate) async fn restart(to: &Engine, targets: &Targets, out: Out) -> Result<(), Failure> {
-    act::<ServerRestart>(to, targets, out).await
+    act::<ServerRestart>(to, &targets.names, targets.instance, out).await
 }
 
 async fn act<C: Command<Params = command::Targets, Output = Outcomes>>(
     to: &Engine,
-    targets: &Targets,
+    names: &Names,
+    instance: Option<u32>,
     out: Out,
 ) -> Result<(), Failure> {
-    let servers = targets.names.all();
-    if targets.instance.is_some() && servers.len() != 1 {
+    let servers = names.all();
+    if instance.is_some() && servers.len() != 1 {
         return Err(Failure::usage(
             "failed to choose an instance: --instance goes with exactly one NAME",
         ));
@@ -131,7 +132,7 @@ async fn act<C: Command<Params = command::Targets, Output = Outcomes>>(
             // No name means everybody, on the command line: one sees what one typed.
             all: servers.is_empty(),
             servers,
-            instance: targets.instance,
+            instance,
         })
         .await?,
         out,

@@ -58,7 +58,7 @@ fn run(args: &Args) -> Result<(), Failure> {
 async fn act(args: &Args) -> Result<(), Failure> {
     let home = args.home()?;
     if let Verb::Serve(options) = &args.verb {
-        return serve::serve(&home, options, args.production).await;
+        return serve::serve(&home, options, args.production, args.json).await;
     }
     let to = ask::Engine::connect(&home).await?;
     let out = show::Out::new(args.json);
@@ -71,8 +71,8 @@ async fn act(args: &Args) -> Result<(), Failure> {
         Verb::Status(names) => fleet::status(&to, names, out).await,
         Verb::List => fleet::list(&to, out).await,
         Verb::Health(names) => fleet::health(&to, names, out).await,
-        Verb::Start(targets) => fleet::start(&to, targets, out).await,
-        Verb::Stop(targets) => fleet::stop(&to, targets, out).await,
+        Verb::Start(names) => fleet::start(&to, names, out).await,
+        Verb::Stop(names) => fleet::stop(&to, names, out).await,
         Verb::Restart(targets) => fleet::restart(&to, targets, out).await,
         Verb::Scale(scale) => fleet::scale(&to, scale, out).await,
         Verb::Logs(logs) => follow::logs(&to, logs, out).await,

@@ -2,12 +2,18 @@
 
 use crate::{GUARD, args::Serve, exit::Failure};
 use flotilla_engine::{Engine, Options, StartError};
-use flotilla_server::{ServeOptions, UiSource};
+use flotilla_server::{ServeOptions, Serving, UiSource};
+use serde_json::json;
 use std::{io::Write, path::Path, time::Duration};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
-pub(crate) async fn serve(home: &Path, args: &Serve, production: bool) -> Result<(), Failure> {
+pub(crate) async fn serve(
+    home: &Path,
+    args: &Serve,
+    production: bool,
+    as_json: bool,
+) -> Result<(), Failure> {
     let program = std::env::current_exe()
         .map_err(|e| Failure::other(format!("failed to find this program: {e}")))?;
     let sample_interval = match args.sample_interval {
@@ -50,11 +56,8 @@ pub(crate) async fn serve(home: &Path, args: &Serve, production: bool) -> Result
             return Err(Failure::other(error.to_string()));
         }
     };
-    match serving.one_time_url() {
-        // A reader of this output may have gone; the engine stays.
-        Ok(address) => drop(writeln!(std::io::stdout(), "Panel: {address}")),
-        Err(error) => warn!(%error, "no one-time address"),
-    }
+    // A reader of this output may have gone; the engine stays.
+    let _ = writeln!(std::io::stdout(), "{}", greeting(&serving, home, as_json));
     tokio::select! {
         () = signals.next() => info!("stopping the fleet; a second signal ends at once, and the guard cleans up"),
         () = handle.shutdown_requested() => info!("a shutdown was asked for"),
@@ -67,6 +70,20 @@ pub(crate) async fn serve(home: &Path, args: &Serve, production: bool) -> Result
     tokio::select! {
         () = orderly => Ok(()),
         () = signals.next() => std::process::exit(130),
+    }
+}
+
+/// The one line on standard output: where the panel is, once with a key for one browser.
+fn greeting(serving: &Serving, home: &Path, as_json: bool) -> String {
+    let once = serving
+        .one_time_url()
+        .inspect_err(|error| warn!(%error, "no one-time address"));
+    let panel = once.unwrap_or_else(|_| serving.url());
+    if as_json {
+        json!({ "panel": panel, "url": serving.url(), "home": home, "pid": std::process::id() })
+            .to_string()
+    } else {
+        format!("Panel: {panel}")
     }
 }
 

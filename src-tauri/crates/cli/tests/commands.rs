@@ -17,7 +17,11 @@ use std::{
     process::{Output, Stdio},
     sync::{Arc, Mutex},
 };
-use tokio::{io::AsyncWriteExt, process::Command, sync::mpsc};
+use tokio::{
+    io::{AsyncBufReadExt, AsyncWriteExt, BufReader},
+    process::Command,
+    sync::mpsc,
+};
 use tokio_util::sync::CancellationToken;
 
 #[derive(Clone)]
@@ -57,7 +61,12 @@ impl Fleet for Scripted {
         let written = json!({ "revision": 4, "hash": "h", "changes": ["Added x"], "added": ["x"] });
         Ok(match command {
             "fleet.snapshot" => serde_json::from_str(include_str!("fixtures/fleet.json")).unwrap(),
-            "server.start" | "server.probe" => outcome(true),
+            "engine.info" => {
+                let fleet: Value =
+                    serde_json::from_str(include_str!("fixtures/fleet.json")).unwrap();
+                fleet["engine"].clone()
+            }
+            "server.start" | "server.probe" | "server.restart" => outcome(true),
             "server.stop" => outcome(false),
             "server.add" | "import.apply" | "server.remove" => written,
             "secrets.set" => json!({}),
@@ -212,6 +221,8 @@ async fn exit_codes_tell_what_happened() {
     .await;
     check("scale notes many", 2, "0 to 64").await;
     check("restart --instance 2", 2, "exactly one NAME").await;
+    // The engine never starts or stops one replica alone: that is what scale is for.
+    check("stop fetch --instance 2", 2, "unexpected argument").await;
     check("start _bad", 2, "is not a name").await;
     check("remove fetch", 2, "--yes").await;
     check("doctor", 5, "failed to read fleet.toml").await;
@@ -242,7 +253,7 @@ async fn names_reach_the_engine_however_they_are_written() {
             json!({ "servers": ["fetch", "vectors"], "all": false })
         )
     );
-    stage.run("stop fetch --instance 2").await;
+    stage.run("restart fetch --instance 2").await;
     assert_eq!(
         stage.last_call().1,
         json!({ "servers": ["fetch"], "all": false, "instance": 2 })
@@ -342,4 +353,69 @@ async fn following_goes_on_from_what_was_read() {
         .collect();
     assert_eq!((code, seen), (1, vec![1, 2]), "{said}");
     stage.closing.cancel();
+}
+
+#[tokio::test]
+async fn production_binds_the_engine() {
+    let stage = Stage::new().await;
+    let (code, _, said) = stage.run("list --production").await;
+    assert_eq!(code, 0);
+    assert!(said.contains("started without --production"), "{said}");
+
+    let dir = tempfile::tempdir().unwrap();
+    // Made by the engine, so private.
+    let home = dir.path().join("home");
+    let serve = |key: &str| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_flotilla"));
+        command
+            .args(["serve", "--production", "--port", "0", "--home"])
+            .arg(&home)
+            .env("FLOTILLA_SECRETS_KEY", key)
+            .env_remove("RUST_LOG")
+            .kill_on_drop(true);
+        command
+    };
+    for (key, why) in [
+        ("changeme", "well-known words"),
+        ("Tr0ub4dor&3", "11 characters"),
+    ] {
+        let ended = serve(key).output().await.unwrap();
+        let said = String::from_utf8(ended.stderr).unwrap();
+        assert_eq!(ended.status.code(), Some(1), "{said}");
+        assert!(
+            said.contains("FLOTILLA_SECRETS_KEY") && said.contains(why) && !said.contains(key),
+            "{said}"
+        );
+        assert!(ended.stdout.is_empty(), "nothing was served");
+    }
+}
+
+#[tokio::test]
+async fn serve_says_where_it_is_as_json() {
+    let dir = tempfile::tempdir().unwrap();
+    let home = dir.path().join("home");
+    let mut child = Command::new(env!("CARGO_BIN_EXE_flotilla"))
+        .args(["serve", "--json", "--production", "--port", "0", "--home"])
+        .arg(&home)
+        .env("FLOTILLA_SECRETS_KEY", "one that nobody guesses")
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .kill_on_drop(true)
+        .spawn()
+        .unwrap();
+    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    let first: Value = serde_json::from_str(&lines.next_line().await.unwrap().unwrap()).unwrap();
+    let url = first["url"].as_str().unwrap();
+    assert!(url.starts_with("http://127.0.0.1:"), "{first}");
+    assert!(
+        first["panel"]
+            .as_str()
+            .unwrap()
+            .starts_with(&format!("{url}/?t=")),
+        "{first}"
+    );
+    assert_eq!(first["pid"], json!(child.id().unwrap()));
+    let answer = reqwest::get(format!("{url}/healthz")).await.unwrap();
+    assert_eq!(answer.status(), 200);
+    child.kill().await.unwrap();
 }
