@@ -51,6 +51,14 @@ impl Host {
         self.link.clone()
     }
 
+    /// Whether the fleet ends with this process.
+    pub(crate) fn owns_the_fleet(&self) -> bool {
+        self.running
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .is_some()
+    }
+
     pub(crate) fn is_quitting(&self) -> bool {
         self.quitting.load(Ordering::SeqCst)
     }
@@ -65,23 +73,27 @@ async fn start(home: &Path) -> Result<(Link, Running), Link> {
         config: None,
         guard: vec![program.into(), GUARD.into()],
         production: false,
-        sample_interval: Some(Duration::from_secs(2)),
+        // As the configuration says.
+        sample_interval: None,
     };
     match Engine::start(options).await {
         Ok(engine) => {
             let closing = CancellationToken::new();
             let handle = engine.handle();
-            let serving = match flotilla_server::serve(
-                handle.clone(),
-                ServeOptions::default(),
-                closing.clone(),
-            )
-            .await
+            let options = ServeOptions {
+                port: handle.panel_port(),
+                ..ServeOptions::default()
+            };
+            let serving = match flotilla_server::serve(handle.clone(), options, closing.clone())
+                .await
             {
                 Ok(serving) => Some(serving),
                 Err(error) => {
-                    // The window works without; the command line and browsers do not reach this engine.
+                    // The window works without.
                     error!(%error, "the panel is not served");
+                    handle.notice(format!(
+                        "The panel is not served: {error}. Browsers and the command line do not reach this engine until its next start."
+                    ));
                     None
                 }
             };

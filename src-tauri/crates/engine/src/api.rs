@@ -165,6 +165,11 @@ impl Handle {
         self.core.announce(listeners);
     }
 
+    /// Tells the operator something, in the panel, until the engine ends.
+    pub fn notice(&self, text: String) {
+        self.core.notice(text);
+    }
+
     /// A port remembered from an earlier start, if the default one was taken then.
     pub async fn remembered_port(&self, serves: &str) -> Option<u16> {
         self.core.control.ports().await.ok()?.get(serves).copied()
