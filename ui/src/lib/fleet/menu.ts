@@ -3,6 +3,7 @@ import type { MenuItem } from '$kit/Menu.svelte';
 import type { Model } from '$lib/state/model';
 import { router, serverHref } from '$lib/state/router.svelte';
 import { act, enable, probe, reset } from './actions';
+import { canBeEnabled } from './words';
 
 /** Everything that can be done to a server, for its menu on any screen. */
 export function serverMenu(model: Model, server: ServerView): MenuItem[] {
@@ -22,19 +23,18 @@ export function serverMenu(model: Model, server: ServerView): MenuItem[] {
   ];
   if (server.override)
     items.push({ label: 'Back to declared', icon: 'undo', separated: true, onselect: () => void reset(model, name) });
-  items.push(
-    {
+  if (!disabled || canBeEnabled(server))
+    items.push({
       label: disabled ? 'Enable' : 'Disable',
       icon: disabled ? 'check' : 'minus',
       separated: !server.override,
       onselect: () => void enable(model, name, disabled),
-    },
-    {
-      label: 'Remove from fleet.toml',
-      icon: 'trash',
-      danger: true,
-      onselect: () => void act(model, { verb: 'remove', servers: [name] }),
-    },
-  );
+    });
+  items.push({
+    label: 'Remove from fleet.toml',
+    icon: 'trash',
+    danger: true,
+    onselect: () => void act(model, { verb: 'remove', servers: [name] }),
+  });
   return items;
 }

@@ -1,4 +1,4 @@
-import type { InstanceId, NextAction, ServerView, Transport, Verb } from '$lib/contract';
+import type { InstanceId, ServerView, Transport, Verb } from '$lib/contract';
 import type { IconName } from '$kit/icons';
 import type { StatusName } from '$kit/status';
 import { serverHref } from '$lib/state/router.svelte';
@@ -89,9 +89,13 @@ export type Cure =
   | { label: string; icon: IconName; enable: true }
   | { label: string; icon: IconName; href: string };
 
-/** What the engine says would help, as a button. Nothing where only waiting helps. */
-export function cureOf(server: string, action: NextAction): Cure | undefined {
-  switch (action) {
+/** Whether a disabled server can be enabled: of the old HTTP+SSE transport only the entry is kept. */
+export const canBeEnabled = (server: ServerView): boolean => server.spec.transport.kind !== 'sse';
+
+/** What the engine says would help, as a button. Nothing where only waiting helps, or where nothing does. */
+export function cureOf(view: ServerView): Cure | undefined {
+  const server = view.spec.id;
+  switch (view.health.action) {
     case 'start':
       return { label: 'Start', icon: 'play', verb: 'start' };
     case 'restart':
@@ -99,6 +103,7 @@ export function cureOf(server: string, action: NextAction): Cure | undefined {
     case 'retry_now':
       return { label: 'Retry now', icon: 'restart', verb: 'restart' };
     case 'enable':
+      if (!canBeEnabled(view)) return undefined;
       return { label: 'Enable', icon: 'check', enable: true };
     case 'read_log':
       return { label: 'Read its log', icon: 'logs', href: serverHref(server, 'logs') };
