@@ -1,4 +1,4 @@
-import type { ServerView, Verb } from '$lib/contract';
+import type { Agent, ServerView, Verb } from '$lib/contract';
 import type { IconName } from '$kit/icons';
 import { STATUS } from '$kit/status';
 import { count } from '$lib/format';
@@ -10,7 +10,7 @@ import { match, type Match } from './match';
 /** What the palette offers: something to do, somewhere to go, or a next question. */
 export interface Entry {
   id: string;
-  group: 'Do' | 'Choose' | 'Servers' | 'Go to' | 'Settings';
+  group: 'Do' | 'Choose' | 'Servers' | 'Tools' | 'Go to' | 'Settings';
   icon: IconName;
   title: string;
   note: string;
@@ -124,6 +124,22 @@ const pages = (servers: readonly ServerView[]): Entry[] =>
     does: { kind: 'go', address: serverHref(server.spec.id) },
   }));
 
+/** What each server's agent can do beyond being a server: its tools, each opened where it can be tried. */
+export function toolsOf(agents: readonly Agent[]): Entry[] {
+  return agents.flatMap(({ id, capabilities }) =>
+    capabilities
+      .filter(({ name }) => name !== 'mcp_server')
+      .map(({ name }) => ({
+        id: `tool ${id} ${name}`,
+        group: 'Tools' as const,
+        icon: 'tools' as const,
+        title: name,
+        note: id,
+        does: { kind: 'go' as const, address: serverHref(id, 'tools', { tool: name }) },
+      })),
+  );
+}
+
 const logs = (servers: readonly ServerView[]): Entry[] =>
   servers.map((server) => ({
     id: `logs ${server.spec.id}`,
@@ -158,6 +174,7 @@ function candidates(
   typed: string,
   servers: readonly ServerView[],
   local: Entry[],
+  tools: Entry[],
 ): Entry[] {
   if (phase.step === 'target')
     return servers.filter((server) => fits(phase.verb, server)).map((server) => onServer(phase.verb, server, 'Choose'));
@@ -176,12 +193,13 @@ function candidates(
   const tasks = local.filter((entry) => entry.group !== 'Settings');
   if (prefix === '>') return [...actions(servers), ...tasks, ...pairs()];
   if (prefix === '@') return pages(servers);
+  if (prefix === '#') return tools;
   if (prefix === ':') return settings;
   if (!typed.trim()) return [...actions(servers), ...tasks, ...places()];
   return [...actions(servers), ...tasks, ...pairs(), ...pages(servers), ...places(), ...logs(servers), ...settings];
 }
 
-const ORDER: Entry['group'][] = ['Do', 'Choose', 'Servers', 'Go to', 'Settings'];
+const ORDER: Entry['group'][] = ['Do', 'Choose', 'Servers', 'Tools', 'Go to', 'Settings'];
 
 /**
  * What to offer for what was typed: matching entries, at most nine, by group; in a group the recent ones first while
@@ -191,13 +209,13 @@ export function find(
   phase: Phase,
   text: string,
   servers: readonly ServerView[],
-  { local = [], recent = [] }: { local?: Entry[]; recent?: readonly string[] } = {},
+  { local = [], tools = [], recent = [] }: { local?: Entry[]; tools?: Entry[]; recent?: readonly string[] } = {},
 ): Found[] {
-  const prefix = phase.step === 'verb' && /^[>@:]/.test(text) ? text.charAt(0) : '';
+  const prefix = phase.step === 'verb' && /^[>@#:]/.test(text) ? text.charAt(0) : '';
   const typed = prefix ? text.slice(1) : text;
   // Nothing to match: the order given stands.
   const open = phase.step === 'argument' || !typed.trim();
-  const found = candidates(phase, prefix, typed, servers, local).flatMap((entry): Found[] => {
+  const found = candidates(phase, prefix, typed, servers, local, tools).flatMap((entry): Found[] => {
     const matched = open ? { score: 0, marks: [] } : match(typed, entry.title);
     if (matched) return [{ entry, ...matched }];
     // A word may also be that of the state ("restart failed").

@@ -3,7 +3,7 @@ import type { Model } from '$lib/state/model';
 import { router } from '$lib/state/router.svelte';
 import { CallError } from '$lib/transport';
 import { act, planOf } from '$lib/fleet/actions';
-import { find, type Entry, type Found, type Phase } from './entries';
+import { find, toolsOf, type Entry, type Found, type Phase } from './entries';
 
 const RECENT_KEY = 'flotilla.palette';
 const RECENT = 8;
@@ -28,6 +28,8 @@ export class Palette {
   failed = $state<string>();
   /** Enter was pressed on something destructive; the next one does it. */
   armed = $state(false);
+  /** Every tool that a server listed, once `#` asked for them. */
+  tools = $state.raw<Entry[]>();
   #seenAt = 0;
   #recent = recentFrom(localStorage);
 
@@ -38,7 +40,11 @@ export class Palette {
   ) {}
 
   found = $derived.by<Found[]>(() =>
-    find(this.phase, this.text, this.model.fleet.list, { local: this.local(), recent: this.#recent }),
+    find(this.phase, this.text, this.model.fleet.list, {
+      local: this.local(),
+      tools: this.tools ?? [],
+      recent: this.#recent,
+    }),
   );
 
   get entry(): Entry | undefined {
@@ -49,6 +55,25 @@ export class Palette {
     const many = this.found.length;
     if (many) this.chosen = (Math.min(this.chosen, many - 1) + steps + many) % many;
     this.armed = false;
+  }
+
+  /** Whether tools are asked for, and not yet there. */
+  get wantsTools(): boolean {
+    return this.phase.step === 'verb' && this.text.startsWith('#') && this.tools === undefined;
+  }
+
+  /** Reads the tools of all servers; the returned function forgets the question. */
+  readTools(): () => void {
+    let current = true;
+    this.model.call('agents.list', {}).then(
+      (agents) => {
+        if (current) this.tools = toolsOf(agents);
+      },
+      (error: unknown) => {
+        if (current) this.failed = `Failed to ${CallError.of(error).message}`;
+      },
+    );
+    return () => (current = false);
   }
 
   typed(): void {

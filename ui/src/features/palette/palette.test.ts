@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest';
 import { mockServers } from '$lib/transport/mockfleet';
-import { find, type Entry, type Phase } from './entries';
+import { find, toolsOf, type Entry, type Phase } from './entries';
 import { match, pieces } from './match';
 
 const servers = mockServers(22, 1_000_000);
@@ -52,6 +52,29 @@ test('prefixes narrow: @ servers, : settings, > actions', () => {
   expect(titles('@doc')).toEqual(['docs_search']);
   expect(titles(':dark', VERB, [], local)).toEqual(['Theme: dark']);
   expect(titles('>memory').every((title) => /^(Restart|Start|Stop|Scale) memory/.test(title))).toBe(true);
+});
+
+test('# finds tools, which open where they can be tried', () => {
+  const agent = (id: string, ...names: string[]) => ({
+    id,
+    name: `${id} MCP Server`,
+    version: '1.0.0',
+    category: 'other',
+    tags: [],
+    enabled: true,
+    deployed_at: 0,
+    config: {},
+    capabilities: names.map((name) => ({ name, input_schema: {}, output_schema: {} })),
+  });
+  const tools = toolsOf([agent('docs', 'mcp_server', 'search', 'fetch page'), agent('git', 'mcp_server', 'log')]);
+  const found = (text: string) => find(VERB, text, servers, { tools }).map(({ entry }) => entry);
+  expect(found('#').map(({ title, note }) => `${title} of ${note}`)).toEqual([
+    'search of docs',
+    'fetch page of docs',
+    'log of git',
+  ]);
+  expect(found('#page')[0]?.does).toEqual({ kind: 'go', address: '#/servers/docs/tools?tool=fetch+page' });
+  expect(found('#git').map(({ title }) => title)).toEqual(['log']);
 });
 
 test('the argument of scale is a number that is not the present one', () => {
