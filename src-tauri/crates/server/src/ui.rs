@@ -100,7 +100,7 @@ fn found(path: &str, bytes: Cow<'static, [u8]>, host: &str) -> Response<Body> {
 fn policy(host: &str) -> String {
     format!(
         "default-src 'none'; script-src 'self'; style-src 'self'; style-src-attr 'unsafe-inline'; img-src 'self' data:; \
-         font-src 'self'; connect-src 'self' ws://{host}; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+         media-src data:; font-src 'self'; connect-src 'self' ws://{host}; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
     )
 }
 
