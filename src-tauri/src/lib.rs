@@ -68,6 +68,7 @@ pub fn run() -> ExitCode {
             let app = app.handle();
             app.manage(tauri::async_runtime::block_on(host::Host::open(&home)));
             host::watch_ends(app);
+            window::make(app)?;
             tray::open(app);
             notify::watch(app);
             window::show(app);

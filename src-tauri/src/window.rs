@@ -1,9 +1,16 @@
 //! The window's life: closing it keeps the engine, quitting ends it.
 
 use crate::{host, tray::Shown};
-use std::sync::atomic::{AtomicBool, Ordering};
-use tauri::{AppHandle, Manager, RunEvent, Window, WindowEvent, plugin::TauriPlugin};
+use std::{
+    path::{Path, PathBuf},
+    sync::atomic::{AtomicBool, Ordering},
+};
+use tauri::{
+    AppHandle, Manager, RunEvent, Webview, WebviewWindowBuilder, Window, WindowEvent,
+    plugin::TauriPlugin, webview::DownloadEvent,
+};
 use tauri_plugin_dialog::{DialogExt, MessageDialogButtons, MessageDialogResult};
+use tauri_plugin_notification::NotificationExt;
 use tauri_plugin_window_state::StateFlags;
 use tracing::warn;
 
@@ -21,6 +28,66 @@ pub(crate) fn locale() -> TauriPlugin<tauri::Wry> {
     tauri::plugin::Builder::new("locale")
         .js_init_script(include_str!("locale.js"))
         .build()
+}
+
+/// Makes the window that the configuration describes, hidden.
+///
+/// # Errors
+/// When the platform gives none.
+pub(crate) fn make(app: &AppHandle) -> tauri::Result<()> {
+    for window in &app.config().app.windows {
+        WebviewWindowBuilder::from_config(app, window)?
+            .on_download(keep_file)
+            .build()?;
+    }
+    Ok(())
+}
+
+/// What the page exports is kept among the user's downloads, else in their home, and said: a web view by itself would
+/// drop it without a word. Gives whether the file is wanted.
+fn keep_file(view: Webview, event: DownloadEvent<'_>) -> bool {
+    let app = view.app_handle();
+    match event {
+        DownloadEvent::Requested { destination, .. } => {
+            let folder = app.path().download_dir().or_else(|_| app.path().home_dir());
+            let (Ok(folder), Some(name)) = (folder, destination.file_name()) else {
+                return false;
+            };
+            *destination = free_name(folder.join(name), |path| path.exists());
+        }
+        DownloadEvent::Finished { path, success, .. } => {
+            let (title, body) = match (success, path) {
+                (true, Some(path)) => ("Exported", path.display().to_string()),
+                (true, None) => ("Exported", "It is among your downloads.".to_owned()),
+                (false, _) => ("Not exported", "The file could not be written.".to_owned()),
+            };
+            if let Err(error) = app.notification().builder().title(title).body(body).show() {
+                warn!(%error, "no notification");
+            }
+        }
+        _ => {}
+    }
+    true
+}
+
+/// The path, or one with a number before its extension where it is taken.
+fn free_name(path: PathBuf, taken: impl Fn(&Path) -> bool) -> PathBuf {
+    let stem = path.file_stem().unwrap_or_default().to_owned();
+    let end = path.extension().map(|end| end.to_owned());
+    let mut free = path.clone();
+    for number in 2.. {
+        if !taken(&free) {
+            break;
+        }
+        let mut name = stem.clone();
+        name.push(format!(" {number}"));
+        if let Some(end) = &end {
+            name.push(".");
+            name.push(end);
+        }
+        free.set_file_name(name);
+    }
+    free
 }
 
 /// Brings the window to the front, wherever it is.
@@ -60,10 +127,31 @@ fn hide(app: &AppHandle) {
     }
 }
 
-const KEEP: &str = "Keep running";
-const STOP: &str = "Stop all and quit";
+/// What is asked where closing the window would leave nothing to be seen, and what its buttons say.
+struct Question {
+    message: &'static str,
+    keep: &'static str,
+    quit: &'static str,
+}
 
-/// Without a tray nothing would show that the fleet still runs; so the operator decides. Dismissed, the question changes
+/// Quitting stops the fleet only where this process owns it.
+fn question(owns_the_fleet: bool) -> Question {
+    if owns_the_fleet {
+        Question {
+            message: "This desktop has no tray. Keep the servers running without a window? Starting Flotilla again brings the window back.",
+            keep: "Keep running",
+            quit: "Stop all and quit",
+        }
+    } else {
+        Question {
+            message: "This desktop has no tray, and no server belongs to this window: quitting it stops none. Keep it in the background, for notifications? Starting Flotilla again brings the window back.",
+            keep: "Keep in the background",
+            quit: "Quit the window",
+        }
+    }
+}
+
+/// Without a tray nothing would show that Flotilla still runs; so the operator decides. Dismissed, the question changes
 /// nothing.
 fn ask(app: &AppHandle) {
     static ASKING: AtomicBool = AtomicBool::new(false);
@@ -71,15 +159,24 @@ fn ask(app: &AppHandle) {
         return;
     }
     let answer = app.clone();
+    let Question {
+        message,
+        keep,
+        quit,
+    } = question(app.state::<host::Host>().owns_the_fleet());
     app.dialog()
-        .message("This desktop has no tray. Keep the servers running without a window? Starting Flotilla again brings the window back.")
+        .message(message)
         .title("Close Flotilla")
-        .buttons(MessageDialogButtons::YesNoCancelCustom(KEEP.into(), STOP.into(), "Cancel".into()))
+        .buttons(MessageDialogButtons::YesNoCancelCustom(
+            keep.into(),
+            quit.into(),
+            "Cancel".into(),
+        ))
         .show_with_result(move |pressed| {
             ASKING.store(false, Ordering::SeqCst);
             match pressed {
-                MessageDialogResult::Custom(button) if button == KEEP => hide(&answer),
-                MessageDialogResult::Custom(button) if button == STOP => host::quit(&answer),
+                MessageDialogResult::Custom(button) if button == keep => hide(&answer),
+                MessageDialogResult::Custom(button) if button == quit => host::quit(&answer),
                 _ => {}
             }
         });
@@ -94,5 +191,25 @@ pub(crate) fn on_run_event(app: &AppHandle, event: RunEvent) {
         if app.get_webview_window(MAIN).is_none() {
             host::quit(app);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_export_writes_over_nothing() {
+        let taken = ["/d/a.log", "/d/a 2.log"].map(PathBuf::from);
+        let free = |path: &str| free_name(path.into(), |path| taken.iter().any(|t| t == path));
+        assert_eq!(free("/d/a.log"), PathBuf::from("/d/a 3.log"));
+        assert_eq!(free("/d/b.log"), PathBuf::from("/d/b.log"));
+    }
+
+    #[test]
+    fn a_window_onto_another_engine_promises_to_stop_nothing() {
+        let (own, other) = (question(true), question(false));
+        assert!(own.quit.contains("Stop all") && own.message.contains("Keep the servers running"));
+        assert!(!other.quit.contains("Stop") && other.message.contains("stops none"));
     }
 }

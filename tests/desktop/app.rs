@@ -63,6 +63,26 @@ impl App {
         self.dir.path().join("home")
     }
 
+    /// Text of a file that the window kept for its user, once it is there.
+    pub(crate) async fn kept(&self, begins: &str, ends: &str) -> String {
+        let user = self.dir.path().join("user");
+        eventually("a file is kept", || {
+            let files = [user.clone(), user.join("Downloads")]
+                .into_iter()
+                .filter_map(|folder| fs::read_dir(folder).ok())
+                .flatten()
+                .flatten();
+            files
+                .filter(|file| {
+                    let name = file.file_name().to_string_lossy().into_owned();
+                    name.starts_with(begins) && name.ends_with(ends)
+                })
+                .find_map(|file| fs::read_to_string(file.path()).ok())
+                .filter(|text| !text.is_empty())
+        })
+        .await
+    }
+
     pub(crate) fn program() -> PathBuf {
         std::env::var_os("FLOTILLA_DESKTOP_BIN")
             .map_or_else(|| program("flotilla-desktop"), PathBuf::from)

@@ -108,6 +108,11 @@ async fn the_window_shows_what_happens_and_does_what_is_pressed() {
         .await;
     page.sees("[role=log]", "ahoy-from-steady").await;
     page.picture("server-logs").await;
+
+    // What is seen of the log is kept as a file.
+    page.press("//button[normalize-space()='Export']").await;
+    let kept = app.kept("steady-", ".log").await;
+    assert!(kept.contains("ahoy-from-steady"), "{kept}");
     page.went_well().await;
 
     // Asked by a client of its engine, the window ends with its fleet.
