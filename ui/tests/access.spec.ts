@@ -1,5 +1,6 @@
-import { AxeBuilder } from '@axe-core/playwright';
-import { expect, fixtureServer, go, test } from './engine';
+import type { Page } from '@playwright/test';
+import { expect, fixtureServer, go, row, test } from './engine';
+import { isAccessible } from './views';
 
 test.use({
   fleet: [
@@ -24,6 +25,60 @@ const PLACES: [name: string, hash: string, sign: string][] = [
   ['settings', '#/settings', 'fleet.toml'],
 ];
 
+/** What stands over a place: how it is opened from the list of servers, and what it holds then. */
+const OVER: [
+  name: string,
+  open: (panel: Page) => Promise<void>,
+  role: 'dialog' | 'alertdialog' | 'menu',
+  sign: string,
+][] = [
+  ['palette', (panel) => panel.keyboard.press('Control+k'), 'dialog', 'Restart a server'],
+  [
+    'palette-would-do',
+    async (panel) => {
+      await panel.keyboard.press('Control+k');
+      await panel.keyboard.type('stop steady');
+    },
+    'dialog',
+    'Stops 1 instance',
+  ],
+  [
+    'palette-tools',
+    async (panel) => {
+      await panel.keyboard.press('Control+k');
+      await panel.keyboard.type('#echo');
+    },
+    'dialog',
+    'steady',
+  ],
+  ['shortcuts', (panel) => panel.keyboard.press('?'), 'dialog', 'Everywhere'],
+  ['add', (panel) => panel.getByRole('button', { name: 'Add server' }).click(), 'dialog', 'Add a server'],
+  ['import', (panel) => panel.getByRole('button', { name: 'Import' }).click(), 'dialog', 'Import servers'],
+  [
+    'import-plan',
+    async (panel) => {
+      await panel.getByRole('button', { name: 'Import' }).click();
+      const entry = { mcpServers: { one: { command: 'npx', args: ['-y', 'one'] }, old: { url: 'http://x/sse' } } };
+      await panel.getByLabel('Another file, or its text').fill(JSON.stringify(entry));
+      await panel.getByRole('button', { name: 'Review text' }).click();
+    },
+    'dialog',
+    'npx -y one',
+  ],
+  ['actions', (panel) => press(panel, 'Actions on steady'), 'menu', 'Check now'],
+  [
+    'stop',
+    async (panel) => {
+      await row(panel, 'steady').focus();
+      await panel.keyboard.press('s');
+    },
+    'alertdialog',
+    'Stop steady?',
+  ],
+];
+
+const press = (panel: Page, name: string) => row(panel, 'steady').getByRole('button', { name }).click();
+
 for (const theme of ['dark', 'light'] as const) {
   for (const size of [
     { width: 1440, height: 900 },
@@ -37,11 +92,26 @@ for (const theme of ['dark', 'light'] as const) {
         await go(panel, hash);
         await expect(panel.getByRole('main')).toContainText(sign);
         await panel.screenshot({ path: info.outputPath(`${name}-${theme}-${size.width}.png`) });
-        const { violations } = await new AxeBuilder({ page: panel }).analyze();
-        const found = violations.map(
-          ({ id, nodes }) => `${id}: ${nodes.map((node) => node.target.join(' ')).join(', ')}`,
-        );
-        expect(found, name).toEqual([]);
+        await isAccessible(panel, name);
+      }
+    });
+
+    test(`palette, menus and dialogs are without axe violations, ${theme}, ${size.width} px`, async ({
+      panel,
+    }, info) => {
+      test.slow();
+      await panel.setViewportSize(size);
+      await panel.emulateMedia({ colorScheme: theme });
+      await go(panel, '#/servers');
+      await expect(row(panel, 'steady')).toContainText('Running');
+      for (const [name, open, role, sign] of OVER) {
+        await open(panel);
+        const over = panel.getByRole(role);
+        await expect(over).toContainText(sign);
+        await panel.screenshot({ path: info.outputPath(`${name}-${theme}-${size.width}.png`) });
+        await isAccessible(panel, name);
+        await panel.keyboard.press('Escape');
+        await expect(over).toBeHidden();
       }
     });
   }

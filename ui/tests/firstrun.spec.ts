@@ -1,6 +1,20 @@
 import { expect, FIXTURE, test } from './engine';
+import { isAccessible } from './views';
 
 test.use({ fleet: '' });
+
+for (const theme of ['dark', 'light'] as const)
+  test(`the first run is without axe violations, ${theme}`, async ({ panel }, info) => {
+    await panel.emulateMedia({ colorScheme: theme });
+    await expect(panel.getByRole('heading', { name: 'No servers yet. Choose a way in.' })).toBeVisible();
+    await panel.screenshot({ path: info.outputPath(`first-run-${theme}.png`) });
+    await isAccessible(panel, 'first run');
+    await panel.getByLabel('Command, address or JSON entry').fill(`${FIXTURE} --tools 2`);
+    await panel.getByRole('button', { name: 'Check it' }).click();
+    await expect(panel.getByRole('dialog', { name: 'Add a server' })).toContainText('Runs exactly this');
+    await panel.screenshot({ path: info.outputPath(`first-add-${theme}.png`) });
+    await isAccessible(panel, 'a server to add');
+  });
 
 test('from nothing to a proven server: its command is seen before it runs', async ({ panel, engine }) => {
   await expect(panel.getByRole('heading', { name: 'No servers yet. Choose a way in.' })).toBeVisible();
@@ -16,6 +30,7 @@ test('from nothing to a proven server: its command is seen before it runs', asyn
 
   const setup = panel.getByRole('region', { name: 'First run' });
   await expect(setup).toContainText(/first is proven: it listed \d+ tools/);
+  await isAccessible(panel, 'a proven server');
   await setup.getByRole('button', { name: 'Done' }).click();
   await expect(setup).toBeHidden();
   await expect(panel.getByRole('region', { name: 'Attention' })).toContainText('Nothing needs attention');

@@ -1,4 +1,4 @@
-import { rmSync } from 'node:fs';
+import { readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { expect, fixtureServer, go, test } from './engine';
@@ -14,6 +14,7 @@ test.use({
     fixtureServer('chatty', ['--flood', '40']),
     fixtureServer('asleep', [], 'autostart = false'),
     '[servers.elsewhere]\nurl = "http://127.0.0.1:9/mcp"\n',
+    '[servers.dropped]\nurl = "http://127.0.0.1:9/sse"\ntransport = "sse"\n',
   ].join('\n'),
 });
 
@@ -69,6 +70,58 @@ test('none, not running and not ours are three different pictures', async ({ pan
   await expect(panel.getByRole('main')).toContainText('it cannot be restarted or scaled from here');
   await expect(panel.getByRole('button', { name: 'Restart', exact: true })).toHaveCount(0);
   await expect(panel.getByRole('button', { name: 'One more' })).toHaveCount(0);
+});
+
+test('what speaks the dropped transport says so and is not offered to be enabled', async ({ panel }) => {
+  await go(panel, '#/servers/dropped');
+  await expect(panel.getByRole('main')).toContainText('The protocol has dropped this transport.');
+  await expect(panel.getByRole('button', { name: 'Enable' })).toHaveCount(0);
+  await panel.getByRole('button', { name: 'More actions' }).click();
+  await expect(panel.getByRole('menuitem', { name: 'Remove from fleet.toml' })).toBeVisible();
+  await expect(panel.getByRole('menuitem', { name: 'Enable' })).toHaveCount(0);
+});
+
+test('# finds a tool and opens it where it is tried', async ({ panel, engine }) => {
+  await processOf(engine, 'bench');
+  await go(panel, '#/overview');
+  await panel.keyboard.press('Control+k');
+  await panel.keyboard.type('#echo bench');
+  await expect(panel.getByRole('option', { selected: true })).toContainText('echo');
+  await panel.keyboard.press('Enter');
+  await expect(panel).toHaveURL(/#\/servers\/bench\/tools\?tool=echo/);
+  await expect(panel.getByRole('textbox', { name: 'Arguments as JSON' })).toBeVisible();
+});
+
+test('a sound that a tool gave can be heard, and what is seen of a log can be kept', async ({ panel }) => {
+  const heard = await panel.evaluate(() => {
+    // One eighth of a second of silence.
+    const wave = new Uint8Array(44 + 1000);
+    const view = new DataView(wave.buffer);
+    'RIFF____WAVEfmt '.split('').forEach((c, i) => view.setUint8(i, c.charCodeAt(0)));
+    view.setUint32(4, 36 + 1000, true);
+    view.setUint32(16, 16, true);
+    view.setUint32(20, 0x0001_0001, true);
+    view.setUint32(24, 8000, true);
+    view.setUint32(28, 8000, true);
+    view.setUint32(32, 0x0008_0001, true);
+    'data'.split('').forEach((c, i) => view.setUint8(36 + i, c.charCodeAt(0)));
+    view.setUint32(40, 1000, true);
+    const audio = document.createElement('audio');
+    audio.src = `data:audio/wav;base64,${btoa(String.fromCharCode(...wave))}`;
+    return new Promise((resolve) => {
+      audio.onloadedmetadata = () => resolve('loaded');
+      audio.onerror = () => resolve('refused');
+    });
+  });
+  expect(heard).toBe('loaded');
+
+  await go(panel, '#/servers/chatty/logs');
+  await expect(panel.getByRole('button', { name: 'Export' })).toBeEnabled();
+  const kept = panel.waitForEvent('download');
+  await panel.getByRole('button', { name: 'Export' }).click();
+  const file = await kept;
+  expect(file.suggestedFilename()).toMatch(/^chatty-\d+\.log$/);
+  expect(readFileSync(await file.path(), 'utf8').split('\n').length).toBeGreaterThan(5);
 });
 
 test('charts are walked with arrow keys and read as a table', async ({ panel }) => {

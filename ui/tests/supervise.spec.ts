@@ -54,8 +54,28 @@ test('scaled to three, three run, each on its port', async ({ panel, engine }) =
     return instances.filter(({ status }) => status === 'running').map(({ port }) => port - (first?.port ?? 0));
   };
   await expect.poll(ports).toEqual([0, 100, 200]);
+  // One of them can be chosen with keys.
+  await panel.keyboard.press('Shift+R');
+  await panel.keyboard.press('Shift+R');
+  await expect(panel.getByRole('button', { name: 'Restart replica 2' })).toBeFocused();
   await go(panel, '#/servers');
   await expect(row(panel, 'web')).toContainText('3/3');
+});
+
+test('its Prometheus page can be read, and narrowed', async ({ panel, engine }) => {
+  await processOf(engine, 'web');
+  await go(panel, '#/servers/web');
+  await panel.getByRole('button', { name: 'More actions' }).click();
+  await panel.getByRole('menuitem', { name: 'Prometheus page' }).click();
+  const page = panel.getByRole('dialog', { name: '/metrics of web' });
+  const samples = page.getByRole('region', { name: 'Samples' }).getByRole('row');
+  await expect(samples.filter({ hasText: 'fixture_requests_total' })).toContainText(/counter\s*\d+/);
+  await expect(samples.filter({ hasText: 'fixture_healthy' })).toContainText('gauge');
+  await page.getByRole('searchbox').fill('healthy');
+  await expect(samples.filter({ hasText: 'fixture_requests_total' })).toHaveCount(0);
+  await expect(samples.filter({ hasText: 'fixture_healthy' })).toBeVisible();
+  await panel.keyboard.press('Escape');
+  await expect(page).toBeHidden();
 });
 
 test('its log line can be read', async ({ panel }) => {

@@ -1,3 +1,5 @@
+import { AxeBuilder } from '@axe-core/playwright';
+import { expect, type Page } from '@playwright/test';
 import type { Engine } from './engine';
 
 interface View {
@@ -12,4 +14,11 @@ export async function process(engine: Engine, server: string): Promise<number> {
     if (pid !== undefined && instances[0]?.status === 'running') return pid;
     await new Promise((resolve) => setTimeout(resolve, 50));
   }
+}
+
+/** Nothing on the page keeps anybody out. */
+export async function isAccessible(page: Page, name: string): Promise<void> {
+  const { violations } = await new AxeBuilder({ page }).analyze();
+  const found = violations.map(({ id, nodes }) => `${id}: ${nodes.map((node) => node.target.join(' ')).join(', ')}`);
+  expect(found, name).toEqual([]);
 }
