@@ -20,6 +20,7 @@ use flotilla_remote::{Boot, Client, Error, News, Source, Subscription};
 use std::{
     collections::BTreeMap,
     fs::{self, File},
+    net::TcpListener,
     path::{Path, PathBuf},
     process::{Child, Command, Output, Stdio},
     time::Duration,
@@ -80,8 +81,7 @@ pub struct Bed {
     dir: TempDir,
     engine: Option<Child>,
     client: Option<Client>,
-    fleet: Option<Subscription>,
-    seen: BTreeMap<ServerId, ServerView>,
+    watch: Option<Watch>,
     starts: u32,
 }
 
@@ -97,8 +97,7 @@ impl Bed {
             dir,
             engine: None,
             client: None,
-            fleet: None,
-            seen: BTreeMap::new(),
+            watch: None,
             starts: 0,
         };
         bed.write_config(config);
@@ -170,9 +169,8 @@ impl Bed {
         let client = Client::connect(Source::Home(self.home()), "test")
             .await
             .expect("connect");
-        self.fleet = Some(client.subscribe(Topic::Fleet).await.expect("subscribe"));
+        self.watch = Some(Watch::over(&client).await);
         self.client = Some(client);
-        self.seen.clear();
     }
 
     fn command(&self, args: &[&str]) -> Command {
@@ -226,7 +224,7 @@ impl Bed {
 
     /// Ends the engine as `kill -9` does.
     pub fn kill_engine(&mut self) {
-        (self.client, self.fleet) = (None, None);
+        (self.client, self.watch) = (None, None);
         let mut engine = self.engine.take().expect("an engine runs");
         engine.kill().expect("kill the engine");
         engine.wait().expect("reap the engine");
@@ -234,7 +232,7 @@ impl Bed {
 
     /// Ends the engine as a service manager does, and waits for it.
     pub fn stop_engine(&mut self) {
-        (self.client, self.fleet) = (None, None);
+        (self.client, self.watch) = (None, None);
         let mut engine = self.engine.take().expect("an engine runs");
         let start = ProcessTable::read()
             .get(engine.id())
@@ -319,43 +317,13 @@ impl Bed {
 
     /// Follows the fleet until this holds for a server.
     pub async fn until(&mut self, name: &str, what: impl Fn(&ServerView) -> bool) -> ServerView {
-        let wanted = id(name);
-        let waited = tokio::time::timeout(PATIENCE, async {
-            loop {
-                if let Some(view) = self.seen.get(&wanted).filter(|view| what(view)) {
-                    return view.clone();
-                }
-                self.follow().await;
-            }
-        });
-        match waited.await {
-            Ok(view) => view,
-            Err(_) => panic!(
-                "{name} did not get there:\n{:#?}\n{}",
-                self.server(name).await,
-                self.engine_log()
-            ),
-        }
+        let watch = self.watch.as_mut().expect("connected");
+        watch.until(name, what).await
     }
 
-    /// Takes in the next piece of news about the fleet.
-    async fn follow(&mut self) {
-        match self.fleet.as_mut().expect("subscribed").next().await {
-            Some(News::Update(Update::Fleet(all))) => {
-                self.seen = all
-                    .servers
-                    .into_iter()
-                    .map(|s| (s.id().clone(), s))
-                    .collect()
-            }
-            Some(News::Update(Update::Changed(delta))) => {
-                self.seen.retain(|id, _| !delta.removed.contains(id));
-                self.seen
-                    .extend(delta.servers.into_iter().map(|s| (s.id().clone(), s)));
-            }
-            Some(_) => {}
-            None => panic!("the connection is over\n{}", self.engine_log()),
-        }
+    /// Another pair of eyes, for a task that waits beside others.
+    pub async fn watch(&self) -> Watch {
+        Watch::over(&self.client()).await
     }
 
     /// Waits until something outside the engine holds.
@@ -432,6 +400,71 @@ impl Drop for Bed {
             );
         }
     }
+}
+
+/// The fleet as one observer follows it, from the moment at which he began: nothing that was shown is missed.
+pub struct Watch {
+    fleet: Subscription,
+    seen: BTreeMap<ServerId, ServerView>,
+}
+
+impl Watch {
+    async fn over(client: &Client) -> Self {
+        Self {
+            fleet: client.subscribe(Topic::Fleet).await.expect("subscribe"),
+            seen: BTreeMap::new(),
+        }
+    }
+
+    /// Follows the fleet until this holds for a server.
+    pub async fn until(&mut self, name: &str, what: impl Fn(&ServerView) -> bool) -> ServerView {
+        let wanted = id(name);
+        let waited = tokio::time::timeout(PATIENCE, async {
+            loop {
+                if let Some(view) = self.seen.get(&wanted).filter(|view| what(view)) {
+                    return view.clone();
+                }
+                self.follow().await;
+            }
+        });
+        match waited.await {
+            Ok(view) => view,
+            Err(_) => panic!("{name} did not get there:\n{:#?}", self.seen.get(&wanted)),
+        }
+    }
+
+    /// Takes in the next piece of news about the fleet.
+    async fn follow(&mut self) {
+        match self.fleet.next().await {
+            Some(News::Update(Update::Fleet(all))) => {
+                self.seen = all
+                    .servers
+                    .into_iter()
+                    .map(|s| (s.id().clone(), s))
+                    .collect()
+            }
+            Some(News::Update(Update::Changed(delta))) => {
+                self.seen.retain(|id, _| !delta.removed.contains(id));
+                self.seen
+                    .extend(delta.servers.into_iter().map(|s| (s.id().clone(), s)));
+            }
+            Some(_) => {}
+            None => panic!("the connection is over"),
+        }
+    }
+}
+
+/// A port that is free, and so is the one `apart` above it.
+#[must_use]
+pub fn free_ports(apart: u16) -> u16 {
+    for _ in 0..200 {
+        let first = TcpListener::bind("127.0.0.1:0").expect("a free port");
+        let port = first.local_addr().expect("its address").port();
+        if port < u16::MAX - apart && TcpListener::bind(("127.0.0.1", port + apart)).is_ok() {
+            return port;
+        }
+    }
+    panic!("no two free ports {apart} apart");
 }
 
 /// A server's name.
