@@ -1,13 +1,17 @@
 //! Servers that crash, hang, flood, lie and hide: each costs only itself, and the panel says what is the matter.
 
 use flotilla_contract::{
-    command::{CallParams, ServerRef, ToolsAccept, ToolsCall},
+    EventKind,
+    command::{CallParams, EventQuery, EventsRead, ServerRef, ToolsAccept, ToolsCall},
     state::{HealthCode, HealthLevel, NextAction, ProcessState, Status},
-    tool::Era,
+    tool::{CallOutcome, Era},
 };
-use flotilla_tests::{Bed, QUICK, fixture, id, pid};
+use flotilla_tests::{Bed, QUICK, fixture, free_ports, id, pid};
 use serde_json::json;
-use std::time::{Duration, Instant};
+use std::{
+    process::Command,
+    time::{Duration, Instant},
+};
 
 const FAST_RESTART: &str = "restart = { delays = [\"50ms\"] }";
 
@@ -111,10 +115,7 @@ async fn silence_is_unhealthy_not_green_and_delays_nobody() {
     };
     let record = bed.run::<ToolsCall>(params).await.unwrap();
     assert!(
-        matches!(
-            record.outcome,
-            flotilla_contract::tool::CallOutcome::Failed { .. }
-        ),
+        matches!(record.outcome, CallOutcome::Failed { .. }),
         "{record:#?}"
     );
 }
@@ -158,6 +159,146 @@ async fn a_server_goes_unhealthy_by_threshold_heals_by_threshold_and_is_restarte
     std::fs::write(&flag, "").unwrap();
     bed.until("watched", |v| v.health.level == HealthLevel::Healthy)
         .await;
+}
+
+/// Sends a signal by name, from outside.
+fn signal(pid: u32, name: &str) {
+    let sent = Command::new("kill")
+        .args([format!("-{name}"), pid.to_string()])
+        .status();
+    assert!(sent.expect("run kill").success());
+}
+
+/// What became of a server's health, each turn with its code, and each time that it was found unhealthy, with the reason.
+async fn turns(bed: &Bed, name: &str) -> (Vec<HealthCode>, Vec<String>) {
+    let query = EventQuery {
+        server: Some(id(name)),
+        limit: Some(1_000),
+        ..EventQuery::default()
+    };
+    let page = bed.run::<EventsRead>(query).await.expect("its events");
+    let (mut codes, mut reasons) = (Vec::new(), Vec::new());
+    for event in page.events.into_iter().rev() {
+        match event.what {
+            EventKind::Health { health } => codes.push(health.code),
+            EventKind::Unhealthy { error } => reasons.push(error),
+            _ => {}
+        }
+    }
+    (codes, reasons)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_healthy_server_that_stops_answering_is_found_out_with_reason_and_cure() {
+    use HealthCode::{CheckFailed, CheckFailing, Proven, Recovering};
+    let check = "autostart = false\n[servers.NAME.health]\ninterval = \"200ms\"\nretry_interval = \"100ms\"\ntimeout = \"1s\"\n";
+    let port = free_ports(100);
+    let server = |name: &str, flags: &str, more: &str| {
+        fixture(
+            name,
+            flags,
+            &(more.to_owned() + &check.replace("NAME", name)),
+        )
+    };
+    let web = format!("port = {port}\n");
+    let config = [
+        server("mute", "--hang-after-calls 1", ""),
+        server(
+            "revived",
+            "--hang-after-calls 1",
+            "restart = { on_unhealthy = true, delays = [\"50ms\"] }\n",
+        ),
+        server("refuses", "--unhealthy-after 1s", ""),
+        server("web", "--http {port} --unhealthy-after 1s", &web)
+            + "check = { http = \"/health\" }\n",
+        server("paused", "", ""),
+    ];
+    let mut bed = Bed::new(&config.concat()).await;
+    // A start is over when the server is proven.
+    bed.start(&[]).await;
+    let paused = pid(&bed.server("paused").await);
+    let revived = pid(&bed.server("revived").await);
+    signal(paused, "STOP");
+    for name in ["mute", "revived"] {
+        let params = CallParams {
+            server: id(name),
+            instance: None,
+            tool: "echo".into(),
+            arguments: json!({ "text": "the last word" }),
+            timeout_ms: None,
+            cancel_key: None,
+        };
+        let record = bed.run::<ToolsCall>(params).await.unwrap();
+        assert!(
+            matches!(record.outcome, CallOutcome::Result { .. }),
+            "{record:#?}"
+        );
+    }
+
+    let silent = "no answer within 1.0 s";
+    for (name, reason) in [
+        ("mute", silent),
+        ("paused", silent),
+        (
+            "refuses",
+            "the server answered with error -32603: unhealthy, as asked",
+        ),
+        (
+            "web",
+            &format!("GET http://127.0.0.1:{port}/health gave 500"),
+        ),
+    ] {
+        let view = bed.until(name, |v| v.status == Status::Unhealthy).await;
+        assert_eq!(
+            (view.health.code, view.health.action),
+            (CheckFailed, NextAction::Restart),
+            "{view:#?}"
+        );
+        assert!(view.health.sentence.ends_with(reason), "{view:#?}");
+        assert_eq!(
+            (
+                view.instances[0].process.state,
+                view.instances[0].restarts_total
+            ),
+            (ProcessState::Running, 0),
+            "unhealthy is not stopped"
+        );
+        let (codes, reasons) = turns(&bed, name).await;
+        assert!(
+            codes.ends_with(&[Proven, CheckFailing, CheckFailed]),
+            "{name}: {codes:?}"
+        );
+        assert_eq!(reasons, [format!("3 checks in a row failed: {reason}")]);
+    }
+
+    // What asked to be restarted then was, once, and with the reason.
+    let view = bed
+        .until("revived", |v| {
+            v.instances[0].restarts_total == 1 && v.health.level == HealthLevel::Healthy
+        })
+        .await;
+    assert_ne!(pid(&view), revived);
+    let exit = view.instances[0].last_exit.as_ref().unwrap();
+    assert!(
+        exit.reason
+            .contains(&format!("3 checks in a row failed: {silent}")),
+        "{exit:#?}"
+    );
+
+    // What goes on by itself is believed after two good answers; what does not is cured by what was proposed.
+    signal(paused, "CONT");
+    let view = bed
+        .until("paused", |v| v.health.level == HealthLevel::Healthy)
+        .await;
+    assert_eq!((pid(&view), view.instances[0].restarts_total), (paused, 0));
+    let (codes, _) = turns(&bed, "paused").await;
+    assert!(
+        codes.ends_with(&[CheckFailed, Recovering, Proven]),
+        "{codes:?}"
+    );
+    bed.restart(&["mute", "refuses", "web"]).await;
+    let view = bed.server("mute").await;
+    assert_eq!(view.health.code, Proven, "{view:#?}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
