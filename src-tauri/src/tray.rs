@@ -8,7 +8,7 @@ use crate::{
 use flotilla_contract::{
     ServerView,
     frame::{Topic, Update},
-    state::Status,
+    state::{FleetCounts, Status},
 };
 use std::{
     collections::BTreeMap,
@@ -55,12 +55,12 @@ pub(crate) enum State {
 }
 
 impl Summary {
-    pub(crate) fn of<'a>(servers: impl Iterator<Item = &'a ServerView>) -> Self {
-        let (mut total, mut running, mut failed) = (0, 0, 0);
+    pub(crate) fn of<'a>(servers: impl Iterator<Item = &'a ServerView> + Clone) -> Self {
+        // What counts as running is the same on every surface.
+        let FleetCounts { total, running, .. } = FleetCounts::of(servers.clone());
+        let mut failed = 0;
         let mut attention = Vec::new();
         for server in servers {
-            total += 1;
-            running += u32::from(server.status == Status::Running);
             failed += u32::from(matches!(server.status, Status::Failed | Status::Unhealthy));
             if server.status.needs_attention() {
                 attention.push((server.id().to_string(), word(server.status)));
@@ -235,4 +235,148 @@ fn show(app: &AppHandle, tray: &TrayIcon, shown: &mut Summary, now: Summary) {
         warn!(%error, "the tray was not redrawn");
     }
     *shown = now;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use flotilla_contract::{
+        InstanceView, ServerSpec,
+        spec::{HealthCheck, Launch, Limits, RestartPolicy, Transport},
+        state::{HealthCode, HealthLevel, HealthReport, NextAction, ProcessAxis, ProcessState},
+    };
+
+    /// A server of one instance, in this state.
+    fn server(name: &str, process: ProcessState, level: HealthLevel) -> ServerView {
+        let health = HealthReport {
+            level,
+            since: 0,
+            code: HealthCode::Proven,
+            sentence: String::new(),
+            action: NextAction::None,
+            checked_at: None,
+            check_ms: None,
+        };
+        let id: flotilla_contract::ServerId = name.parse().unwrap();
+        let status = Status::derive(false, process, level);
+        ServerView {
+            spec: ServerSpec {
+                id: id.clone(),
+                category: "general".into(),
+                tags: Vec::new(),
+                description: None,
+                disabled: None,
+                transport: Transport::Stdio {
+                    launch: Launch {
+                        command: "server".into(),
+                        args: Vec::new(),
+                        env: BTreeMap::new(),
+                        cwd: None,
+                    },
+                },
+                replicas: 1,
+                autostart: true,
+                depends_on: Vec::new(),
+                restart: RestartPolicy::default(),
+                stop_timeout_ms: 5_000,
+                health: HealthCheck::default(),
+                limits: Limits::default(),
+                metrics_path: None,
+            },
+            r#override: None,
+            wanted: true,
+            wanted_replicas: 1,
+            health: health.clone(),
+            status,
+            instances: vec![InstanceView {
+                id: flotilla_contract::InstanceId {
+                    server: id,
+                    index: 1,
+                },
+                process: ProcessAxis {
+                    state: process,
+                    since: 0,
+                    reason: String::new(),
+                    next_try: None,
+                },
+                health,
+                status,
+                pid: None,
+                port: None,
+                started_at: None,
+                restarts: 0,
+                restarts_total: 0,
+                last_exit: None,
+                sample: None,
+            }],
+            peer: None,
+            tools: None,
+            findings: Vec::new(),
+            era: None,
+            revision: 1,
+        }
+    }
+
+    #[test]
+    fn the_tray_says_the_worst_and_counts_as_every_other_surface() {
+        use HealthLevel::{Degraded, Healthy, Starting, Unhealthy, Unknown};
+        use ProcessState::{Failed, Restarting, Running, Stopped};
+        #[track_caller]
+        fn check(fleet: &[(ProcessState, HealthLevel)], state: State, line: &str, words: &[&str]) {
+            let servers: Vec<_> = fleet
+                .iter()
+                .zip(["a", "b", "c"])
+                .map(|((process, level), name)| server(name, *process, *level))
+                .collect();
+            let summary = Summary::of(servers.iter());
+            let attention: Vec<String> = summary
+                .attention
+                .iter()
+                .map(|(server, word)| format!("{server} {word}"))
+                .collect();
+            assert_eq!((summary.state, summary.line.as_str()), (state, line));
+            assert_eq!(attention, words);
+        }
+        let good = (Running, Healthy);
+        check(&[], State::Ok, "0 of 0 servers running", &[]);
+        check(&[good], State::Ok, "1 of 1 server running", &[]);
+        check(
+            &[good, (Stopped, Unknown), (Running, Starting)],
+            State::Ok,
+            "2 of 3 servers running",
+            &[],
+        );
+        // Nobody asks how it is; that it runs is known.
+        check(
+            &[(Running, Unknown)],
+            State::Ok,
+            "1 of 1 server running",
+            &[],
+        );
+        check(
+            &[good, (Restarting, Unknown)],
+            State::Attention,
+            "1 of 2 servers running, 1 needs attention",
+            &["b restarting"],
+        );
+        check(
+            &[(Running, Degraded), good, (Restarting, Unknown)],
+            State::Attention,
+            "2 of 3 servers running, 2 need attention",
+            &["a degraded", "c restarting"],
+        );
+        check(
+            &[good, (Running, Unhealthy), (Running, Degraded)],
+            State::Failed,
+            "3 of 3 servers running, 2 need attention",
+            &["b unhealthy", "c degraded"],
+        );
+        check(
+            &[(Failed, Unknown)],
+            State::Failed,
+            "0 of 1 server running, 1 needs attention",
+            &["a failed"],
+        );
+        assert_eq!(Summary::unreachable().state, State::Unreachable);
+    }
 }
