@@ -33,6 +33,8 @@ pub(crate) async fn eventually<T>(what: &str, mut look: impl FnMut() -> Option<T
 
 pub(crate) struct App {
     dir: TempDir,
+    /// Address of a bus of its own, in place of the session's.
+    bus: Option<String>,
     child: Option<Child>,
     client: Option<Client>,
 }
@@ -54,9 +56,16 @@ impl App {
         fs::write(dir.path().join("home/fleet.toml"), config).expect("write the configuration");
         Self {
             dir,
+            bus: None,
             child: None,
             client: None,
         }
+    }
+
+    /// The same, on another desktop.
+    pub(crate) fn on(mut self, bus: &str) -> Self {
+        self.bus = Some(bus.to_owned());
+        self
     }
 
     fn home(&self) -> PathBuf {
@@ -108,6 +117,9 @@ impl App {
             .stdin(Stdio::null())
             .stdout(log.try_clone().expect("a log"))
             .stderr(log);
+        if let Some(bus) = &self.bus {
+            command.env("DBUS_SESSION_BUS_ADDRESS", bus);
+        }
         command
     }
 

@@ -5,10 +5,12 @@
 #![cfg(target_os = "linux")]
 
 mod app;
+mod bus;
 mod page;
 mod screen;
 
-use app::App;
+use app::{App, eventually};
+use bus::Desktop;
 use flotilla_contract::state::Status;
 use flotilla_tests::{fixture, pid};
 use page::Page;
@@ -174,4 +176,68 @@ async fn closing_asks_a_second_launch_brings_it_back_and_the_end_takes_the_fleet
     app.terminate();
     app.ended_well().await;
     app.leaves_nothing().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_tray_tells_acts_and_hides_the_window_which_comes_back_where_it_was() {
+    const PLACE: (i16, i16, u16, u16) = (60, 40, 1000, 700);
+    let limit = |n: u32| format!("restart = {{ delays = [\"100ms\"], max_restarts = {n} }}");
+    let config = fixture("steady", "", &limit(3)) + &fixture("fragile", "", &limit(0));
+    let (mut desktop, screen) = (Desktop::open().await, Screen::open());
+    let mut app = App::new(&config).on(&desktop.address);
+    app.launch();
+    let icon = desktop.icon().await;
+    icon.says("2 of 2 servers running").await;
+    app.attach().await;
+
+    // Failed and recovered are told, each once, and the menu names who needs attention.
+    let up = async |name| pid(&app.until(name, |v| v.status == Status::Running).await);
+    let killed = up("steady").await;
+    app.kill(killed);
+    assert_eq!(
+        desktop.note().await,
+        (
+            "steady recovered".into(),
+            "It works again after 1 restart.".into()
+        )
+    );
+    app.kill(up("fragile").await);
+    let (title, text) = desktop.note().await;
+    assert_eq!(title, "fragile failed");
+    assert!(text.contains("SIGKILL"), "{text}");
+    icon.says("1 of 2 servers running, 1 needs attention").await;
+    icon.says("fragile: failed").await;
+    icon.press("Restart").await;
+    icon.says("2 of 2 servers running").await;
+    icon.press("Stop all").await;
+    icon.says("0 of 2 servers running").await;
+    app.leaves_nothing().await;
+    icon.press("Start all").await;
+    icon.says("2 of 2 servers running").await;
+
+    // With a tray, closing asks nothing: it hides, and the menu brings it back.
+    let process = app.boot().pid;
+    let window = screen.shows(process, WINDOW).await;
+    screen.put(window, PLACE);
+    screen.close(window);
+    screen.shows_no_more(process, WINDOW).await;
+    assert_eq!(screen.find(process, QUESTION), None);
+    icon.press("Open Flotilla").await;
+    assert_eq!(screen.shows(process, WINDOW).await, window);
+    icon.press("Quit").await;
+    app.ended_well().await;
+    app.leaves_nothing().await;
+
+    // The next one opens where the last one was.
+    app.launch();
+    let icon = desktop.icon().await;
+    icon.says("2 of 2 servers running").await;
+    app.attach().await;
+    let window = screen.shows(app.boot().pid, WINDOW).await;
+    eventually("the place of the window", || {
+        (screen.place(window) == PLACE).then_some(())
+    })
+    .await;
+    icon.press("Quit").await;
+    app.ended_well().await;
 }

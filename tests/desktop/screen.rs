@@ -7,8 +7,8 @@ use x11rb::{
     connection::Connection,
     protocol::{
         xproto::{
-            AtomEnum, ClientMessageEvent, ConnectionExt as _, EventMask, InputFocus,
-            KEY_PRESS_EVENT, KEY_RELEASE_EVENT, MapState, Window,
+            AtomEnum, ClientMessageEvent, ConfigureWindowAux, ConnectionExt as _, EventMask,
+            InputFocus, KEY_PRESS_EVENT, KEY_RELEASE_EVENT, MapState, Window,
         },
         xtest::ConnectionExt as _,
     },
@@ -90,8 +90,26 @@ impl Screen {
         .await
     }
 
+    /// Place and size of a window: left, top, width, height.
+    pub(crate) fn place(&self, window: Window) -> (i16, i16, u16, u16) {
+        let asked = self.x.get_geometry(window).expect("ask").reply();
+        let is = asked.expect("it is on the screen");
+        (is.x, is.y, is.width, is.height)
+    }
+
+    /// Moves and resizes a window, as dragging its edges does.
+    pub(crate) fn put(&self, window: Window, (x, y, width, height): (i16, i16, u16, u16)) {
+        let wanted = ConfigureWindowAux::new()
+            .x(i32::from(x))
+            .y(i32::from(y))
+            .width(u32::from(width))
+            .height(u32::from(height));
+        let sent = self.x.configure_window(window, &wanted);
+        sent.expect("send").check().expect("the window moves");
+    }
+
     /// What a window manager says when the cross of a window is pressed.
-    fn close(&self, window: Window) {
+    pub(crate) fn close(&self, window: Window) {
         let data = [self.atom("WM_DELETE_WINDOW"), CURRENT_TIME, 0, 0, 0];
         let message = ClientMessageEvent::new(32, window, self.atom("WM_PROTOCOLS"), data);
         let sent = self
