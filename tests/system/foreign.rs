@@ -141,7 +141,7 @@ impl Foreign {
 }
 
 /// The text with which a tool answers.
-async fn call(
+pub(crate) async fn call(
     bed: &Bed,
     server: &str,
     instance: Option<u32>,
@@ -172,7 +172,7 @@ async fn call(
     }
 }
 
-fn healthy(view: &ServerView) -> bool {
+pub(crate) fn healthy(view: &ServerView) -> bool {
     view.status == Status::Running && view.health.level == HealthLevel::Healthy
 }
 

@@ -148,7 +148,10 @@ impl Core {
     async fn about_programs(&self, enabled: &[&ServerSpec]) -> Vec<DoctorFinding> {
         let mut findings = Vec::new();
         let mut needed: BTreeMap<String, Vec<Needed>> = BTreeMap::new();
-        let resolver = Resolver(self.secrets.clone());
+        let resolver = Resolver {
+            secrets: self.secrets.clone(),
+            production: self.production,
+        };
         for spec in enabled {
             let Some(launch) = spec.transport.launch() else {
                 continue;

@@ -24,11 +24,11 @@ impl Server {
             .stdin(Stdio::null())
             .stderr(Stdio::piped())
             .spawn()
-            .unwrap();
-        let mut log = BufReader::new(child.stderr.take().unwrap());
+            .expect("it is started");
+        let mut log = BufReader::new(child.stderr.take().expect("a pipe"));
         let ready = line(&mut log);
         assert_eq!(ready["message"], "ready", "{ready}");
-        let url = format!("http://{}", ready["address"].as_str().unwrap());
+        let url = format!("http://{}", ready["address"].as_str().expect("an address"));
         let http = reqwest::Client::new();
         Self {
             child,
@@ -40,14 +40,14 @@ impl Server {
 
     async fn get(&self, path: &str) -> Value {
         let answer = self.http.get(format!("{}{path}", self.url)).send().await;
-        answer.unwrap().json().await.unwrap()
+        answer.expect("an answer").json().await.expect("JSON")
     }
 
     /// The bare form; status and body.
     async fn bare(&self, body: &Value) -> (u16, Value) {
         let request = self.http.post(format!("{}/mcp", self.url)).json(body);
-        let answer = request.send().await.unwrap();
-        (answer.status().as_u16(), answer.json().await.unwrap())
+        let answer = request.send().await.expect("an answer");
+        (answer.status().as_u16(), answer.json().await.expect("JSON"))
     }
 
     async fn similarity(&self) -> (u16, Value) {
@@ -64,7 +64,7 @@ impl Server {
             Command::new("kill")
                 .args([name, &pid])
                 .status()
-                .unwrap()
+                .expect("kill runs")
                 .success()
         );
     }
@@ -79,7 +79,7 @@ impl Drop for Server {
 
 fn line(log: &mut BufReader<ChildStderr>) -> Value {
     let mut text = String::new();
-    log.read_line(&mut text).unwrap();
+    log.read_line(&mut text).expect("a line");
     serde_json::from_str(&text).unwrap_or_else(|error| panic!("{error}: {text}"))
 }
 

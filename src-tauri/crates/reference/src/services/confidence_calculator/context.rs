@@ -12,11 +12,11 @@ use serde::{Deserialize, Serialize};
 pub(super) struct ReasoningContext {
     /// What was asked. Without it or the answer, alignment counts 0.3.
     #[serde(default)]
-    #[schemars(length(max = 20_000))]
+    #[schemars(length(max = 10_000))]
     question: Option<String>,
     /// What was answered.
     #[serde(default)]
-    #[schemars(length(max = 20_000))]
+    #[schemars(length(max = 10_000))]
     answer: Option<String>,
     /// What the answer stands on. Without any, evidence counts 0.2.
     #[serde(default)]

@@ -367,10 +367,10 @@ fn evidence_quality(input: EvidenceInput) -> Result<EvidenceQuality, Refusal> {
 #[serde(deny_unknown_fields)]
 struct AlignmentInput {
     /// What was asked.
-    #[schemars(length(max = 20_000))]
+    #[schemars(length(max = 10_000))]
     question: String,
     /// What was answered.
-    #[schemars(length(max = 20_000))]
+    #[schemars(length(max = 10_000))]
     answer: String,
     /// Whether to list the question's words that the answer has and lacks. Default: true.
     #[serde(default = "yes")]
