@@ -35,6 +35,9 @@ use tokio_util::sync::CancellationToken;
 /// In and out.
 const CORRELATION: HeaderName = HeaderName::from_static("x-correlation-id");
 
+/// Names a session of the transport layer's own endpoints, in and out.
+const SESSION: HeaderName = HeaderName::from_static("x-mcp-session-id");
+
 /// Of a request; what the SDK takes too.
 const BODY_LIMIT: usize = 4 << 20;
 
@@ -326,45 +329,80 @@ async fn reset(State(calls): State<Arc<Calls>>, body: Bytes) -> Response {
     }
 }
 
-/// One JSON-RPC message without a session, as the transport layer's own endpoints take it.
+/// One JSON-RPC message, as the transport layer's own endpoint takes it.
 async fn rpc_one(
     State(calls): State<Arc<Calls>>,
     Extension(CorrelationId(id)): Extension<CorrelationId>,
+    headers: HeaderMap,
     body: Bytes,
 ) -> Response {
-    answer(&calls, id, &body, |message| message.is_object())
+    answer(&calls, id, &headers, &body, Value::is_object).await
 }
 
+/// A list of them.
 async fn rpc_batch(
     State(calls): State<Arc<Calls>>,
     Extension(CorrelationId(id)): Extension<CorrelationId>,
+    headers: HeaderMap,
     body: Bytes,
 ) -> Response {
-    answer(&calls, id, &body, |message| message.is_array())
+    answer(&calls, id, &headers, &body, Value::is_array).await
 }
 
-fn answer(calls: &Calls, id: String, body: &[u8], shape: fn(&Value) -> bool) -> Response {
-    let reply = match serde_json::from_slice(body) {
-        Ok(message) if shape(&message) => reply_to(calls, id, &message),
-        Ok(_) => Some(broken(
-            rpc::INVALID_REQUEST,
-            "one message goes to /mcp/rpc, a list of them to /mcp/batch",
-        )),
-        Err(error) => Some(broken(rpc::PARSE_ERROR, &error.to_string())),
+async fn answer(
+    calls: &Calls,
+    id: String,
+    headers: &HeaderMap,
+    body: &[u8],
+    shape: fn(&Value) -> bool,
+) -> Response {
+    let message = match serde_json::from_slice(body) {
+        Ok(message) if shape(&message) => message,
+        Ok(_) => {
+            let why = "one message goes to /mcp/rpc, a list of them to /mcp/batch";
+            return bad(rpc::INVALID_REQUEST, why);
+        }
+        Err(error) => return bad(rpc::PARSE_ERROR, &error.to_string()),
     };
-    match reply {
-        Some(reply) => Json(reply).into_response(),
-        None => StatusCode::ACCEPTED.into_response(),
+    let session = headers.get(&SESSION).and_then(|id| id.to_str().ok());
+    match exchange(calls, id, session, message).await {
+        Ok((reply, session)) => {
+            let mut response = match reply {
+                Value::Null => StatusCode::ACCEPTED.into_response(),
+                reply => Json(reply).into_response(),
+            };
+            if let Ok(session) = HeaderValue::from_str(&session) {
+                response.headers_mut().insert(SESSION, session);
+            }
+            response
+        }
+        Err(error) => bad(fault(&error).code, &error.to_string()),
     }
 }
 
-/// The reply to what came over an endpoint of the transport layer.
-pub(crate) fn reply_to(calls: &Calls, id: String, message: &Value) -> Option<Value> {
+fn bad(code: i32, why: &str) -> Response {
+    (StatusCode::BAD_REQUEST, Json(broken(code, why))).into_response()
+}
+
+/// Brings a message to the transport layer the way its own tool does, so that sessions, counters and drills are the same. Gives
+/// the reply (null when there is none) and the session.
+pub(crate) async fn exchange(
+    calls: &Calls,
+    id: String,
+    session: Option<&str>,
+    message: Value,
+) -> Result<(Value, String), CallError> {
+    let mut arguments = json!({"message": message});
+    if let (Some(session), Some(arguments)) = (session, arguments.as_object_mut()) {
+        arguments.insert("session_id".to_owned(), session.into());
+    }
     let context = Context {
         correlation_id: Some(id),
         ..Context::default()
     };
-    rpc::reply(&calls.service, &context, message)
+    let mut sent = calls.call("send_request", arguments, context).await?;
+    let session = sent["session_id"].as_str().unwrap_or_default().to_owned();
+    Ok((sent["response"].take(), session))
 }
 
 /// A JSON-RPC error for what is no request.

@@ -3,7 +3,7 @@
 use crate::{
     calls::Calls,
     handler::CorrelationId,
-    http::{broken, reply_to},
+    http::{broken, exchange},
     rpc,
 };
 use axum::{
@@ -43,17 +43,22 @@ async fn converse(calls: Arc<Calls>, id: String, mut socket: WebSocket) {
     {
         return;
     }
+    let mut session: Option<String> = None;
     while let Ok(Some(Ok(message))) = tokio::time::timeout(IDLE, socket.recv()).await {
         let Message::Text(text) = message else {
             continue;
         };
         let reply = match serde_json::from_str(&text) {
-            Ok(message) => reply_to(&calls, id.clone(), &message),
-            Err(error) => Some(broken(rpc::PARSE_ERROR, &error.to_string())),
+            Err(error) => broken(rpc::PARSE_ERROR, &error.to_string()),
+            Ok(message) => match exchange(&calls, id.clone(), session.as_deref(), message).await {
+                Err(error) => broken(rpc::INVALID_REQUEST, &error.to_string()),
+                Ok((reply, of)) => {
+                    session = Some(of);
+                    reply
+                }
+            },
         };
-        if let Some(reply) = reply
-            && socket.send(Message::text(reply.to_string())).await.is_err()
-        {
+        if !reply.is_null() && socket.send(Message::text(reply.to_string())).await.is_err() {
             return;
         }
     }

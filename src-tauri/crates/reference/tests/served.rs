@@ -264,6 +264,85 @@ async fn drills_fail_hang_lose_tools_and_crash_when_told_to() {
     assert_eq!(server.child.wait().unwrap().code(), Some(70));
 }
 
+#[tokio::test]
+async fn the_transport_layer_takes_messages_and_batches_in_sessions() {
+    let server = Server::start("transport_layer", &[]);
+    let post = async |path: &str, session: Option<&str>, body: &Value| {
+        let mut request = server.http.post(format!("{}{path}", server.url)).json(body);
+        if let Some(session) = session {
+            request = request.header("x-mcp-session-id", session);
+        }
+        let answer = request.send().await.unwrap();
+        let id = answer.headers().get("x-mcp-session-id");
+        let id = id.map(|id| id.to_str().unwrap().to_owned());
+        (answer.status().as_u16(), id, answer.bytes().await.unwrap())
+    };
+    let ping = json!({"jsonrpc": "2.0", "id": 1, "method": "ping"});
+    let (status, session, body) = post("/mcp/rpc", None, &ping).await;
+    assert_eq!(
+        (status, &body[..]),
+        (200, &br#"{"jsonrpc":"2.0","id":1,"result":{}}"#[..])
+    );
+    let session = session.unwrap();
+    let batch = json!([ping, {"jsonrpc": "2.0", "method": "notifications/initialized"}, {"jsonrpc": "2.0", "id": 2, "method": "none"}]);
+    let (status, same, body) = post("/mcp/batch", Some(&session), &batch).await;
+    let replies: Value = serde_json::from_slice(&body).unwrap();
+    assert_eq!(
+        (status, same.as_ref(), replies[1]["error"]["code"].as_i64()),
+        (200, Some(&session), Some(-32601))
+    );
+    assert_eq!(post("/mcp/rpc", Some(&session), &batch[1]).await.0, 202);
+    let info = server.get("/mcp/info").await;
+    assert_eq!(info["service"], "mcp_transport_layer_server");
+    for (path, session, body, code) in [
+        ("/mcp/rpc", None, &batch, -32600),
+        ("/mcp/batch", None, &ping, -32600),
+        ("/mcp/rpc", Some("none"), &ping, -32602),
+    ] {
+        let (status, _, said) = post(path, session, body).await;
+        let said: Value = serde_json::from_slice(&said).unwrap();
+        assert_eq!(
+            (status, said["error"]["code"].as_i64()),
+            (400, Some(code)),
+            "{said}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn the_transport_layer_greets_over_a_websocket_and_replies_in_one_session() {
+    use futures_util::{SinkExt as _, StreamExt as _};
+    use tokio_tungstenite::tungstenite::{Message, client::IntoClientRequest as _};
+
+    let server = Server::start("transport_layer", &[]);
+    let address = server.url.replace("http://", "ws://") + "/mcp/ws";
+    let mut request = address.into_client_request().unwrap();
+    request
+        .headers_mut()
+        .insert("sec-websocket-protocol", "mcp".parse().unwrap());
+    let (mut socket, accepted) = tokio_tungstenite::connect_async(request).await.unwrap();
+    assert_eq!(accepted.headers()["sec-websocket-protocol"], "mcp");
+    let mut hear = async |socket: &mut tokio_tungstenite::WebSocketStream<_>| -> Value {
+        let text = socket.next().await.unwrap().unwrap().into_text().unwrap();
+        serde_json::from_str(&text).unwrap()
+    };
+    assert_eq!(hear(&mut socket).await["method"], "connection/established");
+    for id in 1..=2 {
+        let ping = json!({"jsonrpc": "2.0", "id": id, "method": "ping"});
+        socket.send(Message::text(ping.to_string())).await.unwrap();
+        assert_eq!(hear(&mut socket).await["id"], id);
+    }
+    socket.send(Message::text("{")).await.unwrap();
+    assert_eq!(hear(&mut socket).await["error"]["code"], -32700);
+    let (_, body) = server
+        .bare(&json!({"method": "tools/call", "params": {"name": "server_info"}}))
+        .await;
+    assert_eq!(
+        body["result"]["structuredContent"]["sessions"]["active"], 1,
+        "{body}"
+    );
+}
+
 #[cfg(unix)]
 #[tokio::test]
 async fn a_call_under_way_is_finished_before_the_end() {
