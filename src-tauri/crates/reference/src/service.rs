@@ -36,6 +36,28 @@ impl Service {
     }
 }
 
+#[cfg(test)]
+impl Service {
+    /// Calls a tool as the one client there is.
+    pub(crate) fn ask(&self, tool: &str, arguments: Value) -> Result<Value, Refusal> {
+        let tool = self.tool(tool).expect("no such tool");
+        tool.call(&crate::tool::Context::default(), arguments)
+    }
+
+    /// Reads a resource.
+    pub(crate) fn read(&self, uri: &str) -> Value {
+        let mut resources = self.resources.iter();
+        let resource = resources.find(|resource| resource.uri == uri);
+        (resource.expect("no such resource").read)()
+    }
+
+    /// Its tools, under both names.
+    pub(crate) fn names(&self) -> Vec<(&'static str, Option<&'static str>)> {
+        let tools = self.tools.iter();
+        tools.map(|tool| (tool.name, tool.alias)).collect()
+    }
+}
+
 /// Something that can be read, as JSON.
 pub struct Resource {
     /// Its address, as `similarity://calculator/config`.

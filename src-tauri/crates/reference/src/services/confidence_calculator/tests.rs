@@ -1,10 +1,7 @@
 //! Expected numbers are worked out by hand from the rules of the issue; the steps stand beside them.
 
 use super::{factors, service};
-use crate::{
-    service::Host,
-    tool::{Context, Refusal},
-};
+use crate::{service::Host, tool::Refusal};
 use proptest::prelude::*;
 use serde_json::{Map, Value, json};
 use std::{sync::LazyLock, time::UNIX_EPOCH};
@@ -13,8 +10,7 @@ static SERVICE: LazyLock<crate::service::Service> =
     LazyLock::new(|| service(&Host::new(None, || UNIX_EPOCH)));
 
 fn attempt(tool: &str, arguments: Value) -> Result<Value, Refusal> {
-    let tool = SERVICE.tool(tool).expect("there is no such tool");
-    tool.call(&Context::default(), arguments)
+    SERVICE.ask(tool, arguments)
 }
 
 fn call(tool: &str, arguments: Value) -> Value {
@@ -47,11 +43,7 @@ fn check(factor: &str, context: Value, expected: f64) {
 
 #[test]
 fn the_server_offers_what_the_table_says() {
-    let names: Vec<_> = SERVICE
-        .tools
-        .iter()
-        .map(|tool| (tool.name, tool.alias))
-        .collect();
+    let names = SERVICE.names();
     let expected = [
         (
             "calculate_reasoning_confidence",

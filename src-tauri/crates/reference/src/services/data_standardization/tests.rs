@@ -30,9 +30,7 @@ fn on(data: Option<PathBuf>, tool: &str, arguments: Value) -> Result<Value, Refu
     with_folder
         .as_ref()
         .unwrap_or_else(|| &*SERVICE)
-        .tool(tool)
-        .expect("no such tool")
-        .call(&Context::default(), arguments)
+        .ask(tool, arguments)
 }
 
 fn call(tool: &str, arguments: Value) -> Value {

@@ -21,32 +21,15 @@ fn host() -> Host {
     Host::new(None, || UNIX_EPOCH + Duration::from_secs(1_000))
 }
 
-fn call(service: &Service, tool: &str, arguments: Value) -> Result<Value, Refusal> {
-    let tool = service.tool(tool).expect("no such tool");
-    tool.call(&Context::default(), arguments)
-}
-
 fn refused(service: &Service, tool: &str, arguments: Value, expected: &str) {
-    let refusal = call(service, tool, arguments).expect_err("it was taken");
+    let refusal = service.ask(tool, arguments).expect_err("it was taken");
     assert_eq!(refusal.to_string(), expected);
-}
-
-fn read(service: &Service, uri: &str) -> Value {
-    let resource = service
-        .resources
-        .iter()
-        .find(|resource| resource.uri == uri);
-    (resource.expect("no such resource").read)()
 }
 
 #[test]
 fn nine_tools_answer_to_both_of_their_names() {
     let service = service(&host());
-    let names: Vec<_> = service
-        .tools
-        .iter()
-        .map(|tool| (tool.name, tool.alias))
-        .collect();
+    let names = service.names();
     assert_eq!(
         names,
         [
@@ -71,7 +54,7 @@ fn patterns_are_seen_in_words() {
     let service = service(&host());
     // Confidences are the table of the specification: how .9, why and causal words .85, system words .8.
     let check = |arguments: Value, expected: Value| {
-        let found = call(&service, "analyze_patterns", arguments).expect("refused");
+        let found = service.ask("analyze_patterns", arguments).expect("refused");
         assert_eq!(found["patterns"], expected, "{}", found["question"]);
     };
     let procedural =
@@ -178,7 +161,7 @@ fn one_question_is_seen_from_its_sides() {
     let service = service(&host());
     let call = |arguments| {
         let arguments = json!({"skill": "question_decomposition", "tool": "decompose_question", "arguments": arguments});
-        call(&service, "call_skill", arguments).expect("refused")["result"].take()
+        service.ask("call_skill", arguments).expect("refused")["result"].take()
     };
     let whole = call(json!({"question": "How does caching change latency?"}));
     assert_eq!(
@@ -204,7 +187,7 @@ fn answers_are_as_sure_as_what_they_rest_on() {
     let service = service(&host());
     let skill = |tool: &str, arguments: Value| {
         let arguments = json!({"skill": "answer_synthesis", "tool": tool, "arguments": arguments});
-        call(&service, "call_skill", arguments).expect("refused")["result"].take()
+        service.ask("call_skill", arguments).expect("refused")["result"].take()
     };
     // .8 + .1 per component, 1 at most, .5 of none: the specification's table.
     let answer = |components: Value| {
@@ -256,12 +239,9 @@ fn a_question_goes_through_all_skills() {
     let host = host();
     let mut changes = host.changes();
     let service = service(&host);
-    let done = call(
-        &service,
-        "process_question_via_mcp",
-        json!({"question": QUESTION}),
-    )
-    .expect("refused");
+    let done = service
+        .ask("process_question_via_mcp", json!({"question": QUESTION}))
+        .expect("refused");
     assert_eq!(done["result"]["confidence"], 1.0);
     assert_eq!(done["sub_questions"].as_array().map(Vec::len), Some(2));
     // Four tools and one resource; two subscribers' three notifications.
@@ -296,15 +276,15 @@ fn a_question_goes_through_all_skills() {
     }
     let key = &done["result"]["session_key"];
     assert_eq!(
-        read(&service, "decomposition://recent-analyses")["analyses"][0]["session_key"],
+        service.read("decomposition://recent-analyses")["analyses"][0]["session_key"],
         *key
     );
     assert_eq!(
-        read(&service, "patterns://detected-patterns")["detections"][0]["session_key"],
+        service.read("patterns://detected-patterns")["detections"][0]["session_key"],
         *key
     );
     assert_eq!(
-        read(&service, "synthesis://collected-data")["collected"][0]["session_key"],
+        service.read("synthesis://collected-data")["collected"][0]["session_key"],
         *key
     );
 }
@@ -317,7 +297,10 @@ fn keys_are_the_same_in_every_run() {
     assert_eq!(session_key("  abc\n"), session_key("abc"));
     let key = || {
         let service = service(&host());
-        call(&service, "process_question", json!({"question": QUESTION})).expect("refused")["result"]["session_key"].take()
+        service
+            .ask("process_question", json!({"question": QUESTION}))
+            .expect("refused")["result"]["session_key"]
+            .take()
     };
     assert_eq!(key(), key());
 }
@@ -325,8 +308,10 @@ fn keys_are_the_same_in_every_run() {
 #[test]
 fn the_log_tells_requests_from_responses() {
     let service = service(&host());
-    call(&service, "process_question", json!({"question": QUESTION})).expect("refused");
-    let log = |tool: &str, arguments: Value| call(&service, tool, arguments).expect("refused");
+    service
+        .ask("process_question", json!({"question": QUESTION}))
+        .expect("refused");
+    let log = |tool: &str, arguments: Value| service.ask(tool, arguments).expect("refused");
     let sequences = |log: &Value| -> Vec<u64> {
         let messages = log["messages"].as_array().expect("no messages");
         messages
@@ -361,7 +346,9 @@ fn the_log_tells_requests_from_responses() {
     );
     // It does not grow for ever: 100 runs of 13 messages.
     for _ in 0..99 {
-        call(&service, "process_question", json!({"question": QUESTION})).expect("refused");
+        service
+            .ask("process_question", json!({"question": QUESTION}))
+            .expect("refused");
     }
     let all = log("get_history", json!({"limit": 1000}));
     assert_eq!(
@@ -369,13 +356,13 @@ fn the_log_tells_requests_from_responses() {
         (Some(1000), Some(&1300))
     );
     assert_eq!(
-        read(&service, "decomposition://recent-analyses")["analyses"]
+        service.read("decomposition://recent-analyses")["analyses"]
             .as_array()
             .map(Vec::len),
         Some(50)
     );
     assert_eq!(
-        read(&service, "synthesis://collected-data")["collected"]
+        service.read("synthesis://collected-data")["collected"]
             .as_array()
             .map(Vec::len),
         Some(1)
@@ -385,7 +372,9 @@ fn the_log_tells_requests_from_responses() {
 #[test]
 fn demonstration_and_self_test_pass() {
     let service = service(&host());
-    let shown = call(&service, "demonstrate_communication", json!({})).expect("refused");
+    let shown = service
+        .ask("demonstrate_communication", json!({}))
+        .expect("refused");
     assert_eq!(
         shown["compliance"],
         json!({
@@ -393,7 +382,7 @@ fn demonstration_and_self_test_pass() {
             "tools": true, "resources": true, "compliant": true,
         })
     );
-    let tested = call(&service, "run_self_test", json!({})).expect("refused");
+    let tested = service.ask("run_self_test", json!({})).expect("refused");
     assert_eq!(
         (&tested["all_passed"], &tested["passed"]),
         (&json!(true), &json!(10)),
@@ -404,7 +393,7 @@ fn demonstration_and_self_test_pass() {
 #[test]
 fn skills_are_described_as_they_are() {
     let service = service(&host());
-    let listed = call(&service, "list_skills", json!({})).expect("refused");
+    let listed = service.ask("list_skills", json!({})).expect("refused");
     let about: Vec<_> = listed["skills"]
         .as_array()
         .expect("no skills")
@@ -481,7 +470,9 @@ fn what_is_wrong_is_named() {
         "arguments.components[0].source: \"\" is shorter than 1 character",
     );
     // Failures are in the log, and no answer.
-    let last = call(&service, "get_responses", json!({"limit": 1})).expect("refused");
+    let last = service
+        .ask("get_responses", json!({"limit": 1}))
+        .expect("refused");
     assert_eq!(last["messages"][0]["ok"], false);
     check(
         "get_history",

@@ -18,21 +18,8 @@ fn host() -> Host {
     Host::new(None, || UNIX_EPOCH + Duration::from_secs(1))
 }
 
-fn call(service: &Service, tool: &str, arguments: Value) -> Result<Value, Refusal> {
-    let tool = service.tool(tool).expect("no such tool");
-    tool.call(&Context::default(), arguments)
-}
-
 fn manage(service: &Service, arguments: Value) -> Value {
-    call(service, "mcp_server", arguments).expect("refused")
-}
-
-fn read(service: &Service, uri: &str) -> Value {
-    let resource = service
-        .resources
-        .iter()
-        .find(|resource| resource.uri == uri);
-    (resource.expect("no such resource").read)()
+    service.ask("mcp_server", arguments).expect("refused")
 }
 
 #[test]
@@ -96,15 +83,15 @@ fn three_steps_are_streamed() {
         "process-log process-log thoughts process-log thoughts process-log thoughts process-log metrics"
     );
     assert_eq!(
-        read(&service, "reasoning://thoughts")["thoughts"][1]["step"],
+        service.read("reasoning://thoughts")["thoughts"][1]["step"],
         "analysing"
     );
     assert_eq!(
-        read(&service, "reasoning://process-log")["lines"][4],
+        service.read("reasoning://process-log")["lines"][4],
         json!({"at_ms": 1000, "text": "611b5bfdc52cfd58 completed"})
     );
     assert_eq!(
-        read(&service, "reasoning://metrics"),
+        service.read("reasoning://metrics"),
         json!({
             "active_streams": 0, "questions_completed": 1, "questions_cancelled": 0, "steps_completed": 3,
             "changes_published": 9, "changes_delivered": 0, "last_change_at_ms": 1000,
@@ -116,15 +103,15 @@ fn three_steps_are_streamed() {
         Ok(done)
     );
     for _ in 0..30 {
-        call(
-            &service,
-            "process_with_streaming",
-            json!({"question": "What is tea?"}),
-        )
-        .expect("refused");
+        service
+            .ask(
+                "process_with_streaming",
+                json!({"question": "What is tea?"}),
+            )
+            .expect("refused");
     }
     assert_eq!(
-        read(&service, "reasoning://process-log")["lines"]
+        service.read("reasoning://process-log")["lines"]
             .as_array()
             .map(Vec::len),
         Some(100)
@@ -151,7 +138,7 @@ fn a_withdrawn_question_stops_and_is_told() {
         tool.call(&context, json!({"question": QUESTION})),
         Err(Refusal::Cancelled)
     );
-    let figures = read(&service, "reasoning://metrics");
+    let figures = service.read("reasoning://metrics");
     // It was withdrawn while the second step began, which was then finished; the third did not begin.
     assert_eq!(
         (
@@ -161,7 +148,7 @@ fn a_withdrawn_question_stops_and_is_told() {
         ),
         (&json!(2), &json!(1), &json!(0))
     );
-    let log = read(&service, "reasoning://process-log");
+    let log = service.read("reasoning://process-log");
     let last = log["lines"].as_array().unwrap().last().unwrap();
     assert!(
         last["text"].as_str().unwrap().ends_with(" cancelled"),
@@ -214,12 +201,9 @@ fn changes_go_to_those_who_want_them() {
     // MCP subscribers hear of them too.
     assert_eq!(changes.try_recv().as_deref(), Ok("demo://a"));
     // What the server itself streams passes through the same filters: one step of three.
-    call(
-        &service,
-        "process_with_streaming",
-        json!({"question": QUESTION}),
-    )
-    .expect("refused");
+    service
+        .ask("process_with_streaming", json!({"question": QUESTION}))
+        .expect("refused");
     let delivered = |uri: &str| {
         let listed = manage(&service, json!({"op": "list", "uri": uri}));
         let listed = listed["subscriptions"].as_array().unwrap().iter();
@@ -264,7 +248,9 @@ fn changes_go_to_those_who_want_them() {
 fn what_is_wrong_is_named() {
     let service = service(&host());
     let check = |arguments: Value, expected: &str| {
-        let refusal = call(&service, "manage_subscriptions", arguments).expect_err("it was taken");
+        let refusal = service
+            .ask("manage_subscriptions", arguments)
+            .expect_err("it was taken");
         assert_eq!(refusal.to_string(), expected);
     };
     check(

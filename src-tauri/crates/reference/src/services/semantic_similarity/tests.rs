@@ -17,8 +17,7 @@ static SERVICE: LazyLock<crate::service::Service> =
     LazyLock::new(|| service(&Host::new(None, || UNIX_EPOCH)));
 
 fn attempt(tool: &str, arguments: Value) -> Result<Value, Refusal> {
-    let tool = SERVICE.tool(tool).expect("there is no such tool");
-    tool.call(&Context::default(), arguments)
+    SERVICE.ask(tool, arguments)
 }
 
 fn call(tool: &str, arguments: Value) -> Value {
@@ -42,11 +41,7 @@ const PLAIN: [&str; 10] = [
 
 #[test]
 fn the_server_offers_what_the_table_says() {
-    let names: Vec<_> = SERVICE
-        .tools
-        .iter()
-        .map(|tool| (tool.name, tool.alias))
-        .collect();
+    let names = SERVICE.names();
     let expected = [
         (
             "calculate_text_similarity",

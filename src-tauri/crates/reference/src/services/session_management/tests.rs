@@ -1,7 +1,7 @@
 use super::{token::Secret, with_secret};
 use crate::{
     service::{Host, Service},
-    tool::{Context, Refusal},
+    tool::Refusal,
 };
 use serde_json::{Value, json};
 use std::{
@@ -27,11 +27,6 @@ fn serve(data: Option<&Path>) -> Arc<Service> {
     host.serve(with_secret(&host, Secret::new(Some(SECRET))))
 }
 
-fn call(service: &Service, tool: &str, arguments: Value) -> Result<Value, Refusal> {
-    let tool = service.tool(tool).expect("no such tool");
-    tool.call(&Context::default(), arguments)
-}
-
 /// Tools as a client of one session uses them.
 struct Client<'a> {
     service: &'a Service,
@@ -45,7 +40,7 @@ impl<'a> Client<'a> {
         for (name, value) in more.as_object().expect("no object") {
             arguments[name] = value.clone();
         }
-        let created = call(service, "manage_session", arguments).expect("refused");
+        let created = service.ask("manage_session", arguments).expect("refused");
         assert_eq!(created["expires_in"], 86_400);
         Self {
             service,
@@ -56,7 +51,7 @@ impl<'a> Client<'a> {
 
     fn manage(&self, op: &str) -> Result<Value, Refusal> {
         let arguments = json!({"op": op, "session_id": self.session, "auth_token": self.token});
-        call(self.service, "manage_session", arguments)
+        self.service.ask("manage_session", arguments)
     }
 
     fn state(&self) -> String {
@@ -72,7 +67,10 @@ impl<'a> Client<'a> {
     /// "valid", or why not.
     fn validate(&self) -> String {
         let arguments = json!({"session_id": self.session, "auth_token": self.token});
-        let validated = call(self.service, "validate_session", arguments).expect("refused");
+        let validated = self
+            .service
+            .ask("validate_session", arguments)
+            .expect("refused");
         assert_eq!(validated["valid"] == true, validated["reason"].is_null());
         validated["reason"].as_str().unwrap_or("valid").to_owned()
     }
@@ -80,12 +78,17 @@ impl<'a> Client<'a> {
     fn handle(&self, request: Value) -> Value {
         let arguments =
             json!({"request": request, "session_id": self.session, "auth_token": self.token});
-        call(self.service, "handle_mcp_request_with_session", arguments).expect("refused")
+        self.service
+            .ask("handle_mcp_request_with_session", arguments)
+            .expect("refused")
     }
 }
 
 fn stats(service: &Service) -> Value {
-    call(service, "mcp_server", json!({"op": "stats"})).expect("refused")["stats"].take()
+    service
+        .ask("mcp_server", json!({"op": "stats"}))
+        .expect("refused")["stats"]
+        .take()
 }
 
 #[test]
@@ -95,7 +98,7 @@ fn a_session_lives_from_creation_to_termination() {
     assert_eq!(ada.state(), "initializing");
     assert_eq!(ada.validate(), "valid");
     assert_eq!(ada.state(), "active");
-    let updated = call(&service, "manage_session", json!({
+    let updated = service.ask("manage_session", json!({
         "op": "update", "session_id": ada.session, "auth_token": ada.token, "metadata": {"team": "a"},
     })).expect("refused");
     assert_eq!(updated["session"]["metadata"], json!({"team": "a"}));
@@ -130,7 +133,8 @@ fn without_the_owners_token_there_is_no_access() {
     let service = serve(None);
     let ada = Client::open(&service, "ada", json!({}));
     let missing = |tool, arguments| {
-        call(&service, tool, arguments)
+        service
+            .ask(tool, arguments)
             .expect_err("it was taken")
             .to_string()
     };
@@ -305,12 +309,12 @@ fn a_revoked_client_is_out() {
         Client::open(&service, "ada", json!({})),
     );
     let bob = Client::open(&service, "bob", json!({}));
-    let revoked = call(
-        &service,
-        "manage_session",
-        json!({"op": "revoke", "auth_token": ada.token}),
-    )
-    .expect("refused");
+    let revoked = service
+        .ask(
+            "manage_session",
+            json!({"op": "revoke", "auth_token": ada.token}),
+        )
+        .expect("refused");
     assert_eq!(
         revoked,
         json!({"op": "revoke", "client_id": "ada", "sessions_ended": 2})
@@ -323,8 +327,7 @@ fn a_revoked_client_is_out() {
         )
     );
     let again = || {
-        call(
-            &service,
+        service.ask(
             "manage_session",
             json!({"op": "create", "client_id": "ada"}),
         )
@@ -377,12 +380,12 @@ fn filed_sessions_outlast_the_process() {
     let service = serve(Some(data.path()));
     let ada = Client::open(&service, "ada", json!({"metadata": {"purpose": "test"}}));
     let gone = Client::open(&service, "gone", json!({}));
-    call(
-        &service,
-        "manage_session",
-        json!({"op": "revoke", "auth_token": gone.token}),
-    )
-    .expect("refused");
+    service
+        .ask(
+            "manage_session",
+            json!({"op": "revoke", "auth_token": gone.token}),
+        )
+        .expect("refused");
     ada.handle(json!({"id": 1, "method": "ping"}));
     let file = folder.join(format!("{}.json", ada.session.as_str().unwrap()));
     let filed = || serde_json::from_str::<Value>(&std::fs::read_to_string(&file).unwrap()).unwrap();
@@ -475,12 +478,12 @@ fn no_id_is_a_path() {
         "00000000000040008000000000000000",
         "00000000-0000-4000-8000-00000000000G",
     ] {
-        let refusal = call(
-            &service,
-            "validate_session",
-            json!({"session_id": id, "auth_token": token}),
-        )
-        .expect_err("it was taken");
+        let refusal = service
+            .ask(
+                "validate_session",
+                json!({"session_id": id, "auth_token": token}),
+            )
+            .expect_err("it was taken");
         assert!(refusal.to_string().starts_with("session_id: "), "{refusal}");
         assert!(!super::files::is_session_id(id), "{id}");
     }
@@ -494,8 +497,7 @@ fn there_are_at_most_ten_thousand() {
         Client::open(&service, "bob", json!({}));
     }
     let more = || {
-        call(
-            &service,
+        service.ask(
             "manage_session",
             json!({"op": "create", "client_id": "eve"}),
         )
@@ -516,7 +518,9 @@ fn there_are_at_most_ten_thousand() {
 fn what_is_wrong_is_named() {
     let service = serve(None);
     let check = |arguments: Value, expected: &str| {
-        let refusal = call(&service, "manage_session", arguments).expect_err("it was taken");
+        let refusal = service
+            .ask("manage_session", arguments)
+            .expect_err("it was taken");
         assert_eq!(refusal.to_string(), expected);
     };
     check(
@@ -539,14 +543,14 @@ fn what_is_wrong_is_named() {
         ),
     );
     let big = json!({"op": "create", "client_id": "a", "metadata": (0..17).map(|n| (n.to_string(), json!("a"))).collect::<serde_json::Map<_, _>>()});
-    let refusal = call(&service, "manage_session", big)
+    let refusal = service
+        .ask("manage_session", big)
         .expect_err("it was taken")
         .to_string();
     assert!(refusal.starts_with("metadata: "), "{refusal}");
     let ada = Client::open(&service, "ada", json!({}));
     let request = json!({"id": 1, "method": "ping", "params": {"text": "a".repeat(100_000)}});
-    let refusal = call(
-        &service,
+    let refusal = service.ask(
         "handle_request_with_session",
         json!({"request": request, "session_id": ada.session, "auth_token": ada.token}),
     );

@@ -23,10 +23,7 @@ fn server() -> Arc<Service> {
 }
 
 fn try_call(server: &Service, tool: &str, arguments: Value) -> Result<Value, Refusal> {
-    server
-        .tool(tool)
-        .expect("no such tool")
-        .call(&Context::default(), arguments)
+    server.ask(tool, arguments)
 }
 
 /// Sends one message without a session.

@@ -17,10 +17,7 @@ static SERVICE: LazyLock<Service> = LazyLock::new(|| {
 });
 
 fn try_call(tool: &str, arguments: Value) -> Result<Value, Refusal> {
-    SERVICE
-        .tool(tool)
-        .expect("no such tool")
-        .call(&Context::default(), arguments)
+    SERVICE.ask(tool, arguments)
 }
 
 fn call(tool: &str, arguments: Value) -> Value {
