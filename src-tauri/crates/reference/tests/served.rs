@@ -322,7 +322,7 @@ async fn the_transport_layer_greets_over_a_websocket_and_replies_in_one_session(
         .insert("sec-websocket-protocol", "mcp".parse().unwrap());
     let (mut socket, accepted) = tokio_tungstenite::connect_async(request).await.unwrap();
     assert_eq!(accepted.headers()["sec-websocket-protocol"], "mcp");
-    let mut hear = async |socket: &mut tokio_tungstenite::WebSocketStream<_>| -> Value {
+    let hear = async |socket: &mut tokio_tungstenite::WebSocketStream<_>| -> Value {
         let text = socket.next().await.unwrap().unwrap().into_text().unwrap();
         serde_json::from_str(&text).unwrap()
     };
