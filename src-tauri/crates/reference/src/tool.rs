@@ -8,7 +8,7 @@ use jsonschema::{Validator, error::ValidationErrorKind};
 use schemars::{JsonSchema, generate::SchemaSettings};
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::{Map, Value};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use tokio_util::sync::CancellationToken;
 
 /// Why a call gave no result. Its text completes "failed: ".
@@ -115,8 +115,9 @@ pub struct Tool {
     pub long: bool,
     input: Arc<Map<String, Value>>,
     output: Arc<Map<String, Value>>,
-    takes: Validator,
-    gives: Validator,
+    /// Compiled at the first call: a server that has many tools, of which few are called, starts sooner and stays small.
+    takes: OnceLock<Validator>,
+    gives: OnceLock<Validator>,
     run: Box<Run>,
 }
 
@@ -155,8 +156,8 @@ impl Tool {
             description,
             hints: Hints::PURE,
             long: false,
-            takes: validator(name, &input),
-            gives: validator(name, &output),
+            takes: OnceLock::new(),
+            gives: OnceLock::new(),
             input: Arc::new(input),
             output: Arc::new(output),
             run: Box::new(move |context, arguments| {
@@ -201,9 +202,13 @@ impl Tool {
 
     /// Checks the arguments, runs, checks the result.
     pub fn call(&self, context: &Context, arguments: Value) -> Result<Value, Refusal> {
-        check(&self.takes, &arguments)?;
+        let takes = self.takes.get_or_init(|| validator(self.name, &self.input));
+        check(takes, &arguments)?;
         let result = (self.run)(context, arguments)?;
-        check(&self.gives, &result).map_err(|refusal| {
+        let gives = self
+            .gives
+            .get_or_init(|| validator(self.name, &self.output));
+        check(gives, &result).map_err(|refusal| {
             Refusal::Failed(format!("no finite result for these arguments ({refusal})"))
         })?;
         Ok(result)
