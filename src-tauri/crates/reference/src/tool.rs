@@ -116,8 +116,8 @@ pub struct Tool {
     input: Arc<Map<String, Value>>,
     output: Arc<Map<String, Value>>,
     /// Compiled at the first call: a server that has many tools, of which few are called, starts sooner and stays small.
-    takes: OnceLock<Validator>,
-    gives: OnceLock<Validator>,
+    takes: OnceLock<Result<Validator, Refusal>>,
+    gives: OnceLock<Result<Validator, Refusal>>,
     run: Box<Run>,
 }
 
@@ -203,12 +203,12 @@ impl Tool {
     /// Checks the arguments, runs, checks the result.
     pub fn call(&self, context: &Context, arguments: Value) -> Result<Value, Refusal> {
         let takes = self.takes.get_or_init(|| validator(self.name, &self.input));
-        check(takes, &arguments)?;
+        check(takes.as_ref().map_err(Clone::clone)?, &arguments)?;
         let result = (self.run)(context, arguments)?;
         let gives = self
             .gives
             .get_or_init(|| validator(self.name, &self.output));
-        check(gives, &result).map_err(|refusal| {
+        check(gives.as_ref().map_err(Clone::clone)?, &result).map_err(|refusal| {
             Refusal::Failed(format!("no finite result for these arguments ({refusal})"))
         })?;
         Ok(result)
@@ -252,15 +252,10 @@ fn forget_widths(schema: &mut Value) {
     }
 }
 
-#[expect(
-    clippy::panic,
-    reason = "schemas come from types: a bad one fails every test of its server, not a user"
-)]
-fn validator(tool: &str, schema: &Map<String, Value>) -> Validator {
-    match jsonschema::validator_for(&Value::Object(schema.clone())) {
-        Ok(validator) => validator,
-        Err(error) => panic!("the schema of {tool}: {error}"),
-    }
+/// A schema comes from a type; should one not compile all the same, its tool refuses and the server lives on.
+fn validator(tool: &str, schema: &Map<String, Value>) -> Result<Validator, Refusal> {
+    jsonschema::validator_for(&Value::Object(schema.clone()))
+        .map_err(|error| Refusal::Failed(format!("the schema of {tool} is wrong: {error}")))
 }
 
 fn check(validator: &Validator, value: &Value) -> Result<(), Refusal> {
