@@ -201,6 +201,9 @@ async fn a_healthy_server_that_stops_answering_is_found_out_with_reason_and_cure
         )
     };
     let web = format!("port = {port}\n");
+    let dir = tempfile::tempdir().unwrap();
+    let sick = dir.path().join("sick");
+    let while_sick = format!("--unhealthy-while {}", sick.display());
     let config = [
         server("mute", "--hang-after-calls 1", ""),
         server(
@@ -208,8 +211,8 @@ async fn a_healthy_server_that_stops_answering_is_found_out_with_reason_and_cure
             "--hang-after-calls 1",
             "restart = { on_unhealthy = true, delays = [\"50ms\"] }\n",
         ),
-        server("refuses", "--unhealthy-after 1s", ""),
-        server("web", "--http {port} --unhealthy-after 1s", &web)
+        server("refuses", &while_sick, ""),
+        server("web", &format!("--http {{port}} {while_sick}"), &web)
             + "check = { http = \"/health\" }\n",
         server("paused", "", ""),
     ];
@@ -219,6 +222,7 @@ async fn a_healthy_server_that_stops_answering_is_found_out_with_reason_and_cure
     let paused = pid(&bed.server("paused").await);
     let revived = pid(&bed.server("revived").await);
     signal(paused, "STOP");
+    std::fs::write(&sick, "").unwrap();
     for name in ["mute", "revived"] {
         let params = CallParams {
             server: id(name),
@@ -296,6 +300,7 @@ async fn a_healthy_server_that_stops_answering_is_found_out_with_reason_and_cure
         codes.ends_with(&[CheckFailed, Recovering, Proven]),
         "{codes:?}"
     );
+    std::fs::remove_file(&sick).unwrap();
     bed.restart(&["mute", "refuses", "web"]).await;
     let view = bed.server("mute").await;
     assert_eq!(view.health.code, Proven, "{view:#?}");

@@ -77,20 +77,21 @@ pub(crate) fn driver() -> Result<Said> {
     Ok("installed")
 }
 
-/// Makes a folder of the environment when the files of `tests/` it comes from are not those it was made from.
+/// Makes a folder of the environment when the files of `tests/` it comes from are not those it was made from, or when it was made
+/// elsewhere: a Python environment does not survive a move.
 fn once(name: &str, files: &[&str], make: impl FnOnce(&PathBuf) -> Result<()>) -> Result<Said> {
-    let wanted: String = files
-        .iter()
-        .map(|file| {
-            fs::read_to_string(root().join("tests").join(file))
-                .with_context(|| format!("failed to read tests/{file}"))
-        })
-        .collect::<Result<_>>()?;
+    let made_at = folder().join(name);
+    let place = std::iter::once(Ok(format!("{}\n", made_at.display())));
+    let contents = files.iter().map(|file| {
+        fs::read_to_string(root().join("tests").join(file))
+            .with_context(|| format!("failed to read tests/{file}"))
+    });
+    let wanted: String = place.chain(contents).collect::<Result<_>>()?;
     let stamp = folder().join(format!("{name}.stamp"));
     if fs::read_to_string(&stamp).is_ok_and(|made| made == wanted) {
         return Ok("up to date");
     }
-    make(&folder().join(name))?;
+    make(&made_at)?;
     fs::write(&stamp, wanted).with_context(|| format!("failed to write {}", stamp.display()))?;
     Ok("installed")
 }
