@@ -72,6 +72,15 @@ async fn the_window_shows_what_happens_and_does_what_is_pressed() {
     let again = pid(&app.until("steady", |v| v.status == Status::Running).await);
     assert_ne!(again, killed);
 
+    // What the palette offers is seen: a list that the window lays out with no height has its text, too.
+    page.press("//button[starts-with(@aria-label, 'Search or run')]")
+        .await;
+    page.sees("#palette-list", "Restart a server").await;
+    assert!(page.height("#palette-list").await > 200.0);
+    page.picture("palette").await;
+    page.types("[aria-controls=palette-list]", page::ESCAPE)
+        .await;
+
     // Restart, which asks first and then tells the end.
     page.press("//*[@data-server='steady']//a[normalize-space()='steady']")
         .await;

@@ -34,6 +34,9 @@ const SEES: &str = r"
     if (!look()) changes.observe(document, { attributes: true, characterData: true, childList: true, subtree: true });
 ";
 
+/// The key, as WebDriver types it.
+pub(crate) const ESCAPE: &str = "\u{e00c}";
+
 /// Keeps what goes wrong without being seen: exceptions, and what the window's own policy forbids.
 const LISTEN: &str = r"
     window.wrong = [];
@@ -116,6 +119,19 @@ impl Page {
             self.picture("failure").await;
             panic!("failed to press {xpath}: {error}");
         }
+    }
+
+    /// Types into an element.
+    pub(crate) async fn types(&self, css: &str, text: &str) {
+        let element = self.client.find(Locator::Css(css)).await.expect(css);
+        element.send_keys(text).await.expect(css);
+    }
+
+    /// How high an element is drawn, in pixels.
+    pub(crate) async fn height(&self, css: &str) -> f64 {
+        let element = self.client.find(Locator::Css(css)).await.expect(css);
+        let (_, _, _, height) = element.rectangle().await.expect(css);
+        height
     }
 
     /// Nothing went wrong on the page since it was opened.
