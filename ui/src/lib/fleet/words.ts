@@ -42,8 +42,13 @@ export function reached(transport: Transport): string {
   }
 }
 
-export function running(server: ServerView): number {
-  return server.instances.filter((instance) => instance.process.state === 'running').length;
+/** How many instances run. What is only monitored runs as far as it answers, as the engine counts. */
+export function running({ spec, instances }: ServerView): number {
+  const monitored = spec.transport.kind === 'url';
+  return instances.filter(
+    ({ process, health }) =>
+      process.state === 'running' && (!monitored || health.level === 'healthy' || health.level === 'degraded'),
+  ).length;
 }
 
 /** The earliest next try of its instances. */
@@ -56,8 +61,9 @@ export function restartsOf(server: ServerView): number {
   return Math.max(0, ...server.instances.map((instance) => instance.restarts));
 }
 
-/** When the longest-running instance was started. */
+/** When the longest-running instance was started; unknown of what somebody else starts. */
 export function startedAt(server: ServerView): number | undefined {
+  if (server.spec.transport.kind === 'url') return undefined;
   const starts = server.instances.flatMap((i) => (i.process.state === 'running' && i.started_at ? [i.started_at] : []));
   return starts.length ? Math.min(...starts) : undefined;
 }
