@@ -45,6 +45,8 @@ describe('levels', () => {
   it('reads the supervisor by its own words', () => {
     expect(levelOf('started, pid 4711', 'supervisor')).toBe('info');
     expect(levelOf('exited with code 1 after 4 s', 'supervisor')).toBe('error');
+    expect(levelOf('process 5 exited with code 64 after 2 ms; restart 1 in 1.0 s', 'supervisor')).toBe('error');
+    expect(levelOf('process 5 exited with code 0 after 2 s', 'supervisor')).toBe('warning');
     expect(levelOf('try 2 in 2 s', 'supervisor')).toBe('warning');
   });
 });
@@ -136,6 +138,11 @@ describe('rows', () => {
     expect(bars.reduce((n, bar) => n + bar.rest, 0)).toBe(5);
     expect(bars.reduce((n, bar) => n + bar.errors, 0)).toBe(1);
     expect(bars.length).toBeLessThanOrEqual(60);
+    // A moment is drawn at the end of a span in which the times under it differ.
+    const [first] = rowsOf(buffer.entries, NO_FILTER);
+    const moment = first ? histogram([first], 60) : [];
+    expect(moment.length).toBe(20);
+    expect(moment.findIndex((bar) => bar.errors + bar.warnings + bar.rest > 0)).toBeGreaterThan(17);
     expect(histogram([], 60)).toEqual([]);
   });
 

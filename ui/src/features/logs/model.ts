@@ -52,7 +52,7 @@ const WARNING =
   /\b(?:WARN|WARNING)\b|^\s*(?:\w*Warning|warning|warn)\b\s*[:\]]|\[warn(?:ing)?\]|\blevel["']?\s*[=:]\s*["']?warn(?:ing)?\b|npm warn\b|"level"\s*:\s*40\b|DeprecationWarning/;
 const DEBUG =
   /\b(?:DEBUG|TRACE|VERBOSE)\b|^\s*(?:debug|trace)\b\s*[:\]]|\[(?:debug|trace)\]|\blevel["']?\s*[=:]\s*["']?(?:debug|trace)\b|"level"\s*:\s*(?:10|20)\b/;
-const SUPERVISOR_BAD = /\b(?:gave up|failed|killed|SIGKILL|exited with code [1-9]|ceiling|cannot|not found)\b/i;
+const SUPERVISOR_BAD = /\b(?:gave up|failed|killed|SIGKILL|exited with code [1-9]\d*|ceiling|cannot|not found)\b/i;
 const SUPERVISOR_ODD = /\b(?:exited|unhealthy|restart(?:ing)? in|try \d|ended by SIG|next try|no answer)\b/i;
 
 /** Reads the level of a line from its text; what the supervisor says is read by its own words. */
@@ -271,6 +271,8 @@ export interface Bar {
   rest: number;
 }
 
+const LEAST_BARS = 20;
+
 /** How many lines came when, in at most `bars` stretches of a round width. */
 export function histogram(rows: readonly Row[], bars: number): Bar[] {
   const lines = rows.filter((row) => row.entry.kind === 'line');
@@ -281,10 +283,14 @@ export function histogram(rows: readonly Row[], bars: number): Bar[] {
   const width = widths.find((w) => (last - first) / w < bars - 1) ?? Math.ceil((last - first) / bars);
   const start = Math.floor(first / width) * width;
   const out: Bar[] = [];
+  // A short span is drawn at the right of a longer one: a few lines are no wall, and the times under it differ.
+  const lead = Math.max(0, LEAST_BARS - 1 - Math.floor((last - start) / width));
+  for (let i = lead; i > 0; i -= 1)
+    out.push({ from: start - i * width, to: start - (i - 1) * width, errors: 0, warnings: 0, rest: 0 });
   for (let from = start; from <= last; from += width)
     out.push({ from, to: from + width, errors: 0, warnings: 0, rest: 0 });
   for (const row of lines) {
-    const bar = out[Math.floor((row.entry.at - start) / width)];
+    const bar = out[lead + Math.floor((row.entry.at - start) / width)];
     if (!bar || row.entry.kind === 'gap') continue;
     if (row.entry.level === 'error') bar.errors += row.times;
     else if (row.entry.level === 'warning') bar.warnings += row.times;
