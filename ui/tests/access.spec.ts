@@ -17,7 +17,7 @@ const PLACES: [name: string, hash: string, sign: string][] = [
   ['server', '#/servers/pair', 'pair'],
   ['tools', '#/servers/steady/tools', 'echo'],
   ['server-logs', '#/servers/broken/logs', 'crashing'],
-  ['events', '#/servers/broken/events', 'gave up'],
+  ['events', '#/servers/broken/events', 'restart limit is 0'],
   ['config', '#/servers/pair/config', 'pair'],
   ['logs', '#/logs', 'crashing'],
   ['agents', '#/agents', 'steady'],

@@ -25,6 +25,22 @@ describe('events', () => {
       sentence: 'Lists 8 tools: tool x is gone',
       shape: 'degraded',
     });
+    expect(
+      say({
+        seq: 3,
+        at: 1,
+        server: 'a',
+        kind: 'action',
+        actor: 'cli',
+        command: 'server.start',
+        outcome: 'Running, 2 tools',
+        ok: true,
+      }),
+    ).toEqual({ sentence: 'Start by cli: Running, 2 tools', shape: null });
+    const error = 'exited with code 1 after 3.0 s; gave up after 3 automatic restarts';
+    expect(
+      say({ seq: 4, at: 1, server: 'a', instance: 1, kind: 'server:failed', restarts: 3, error, exit: null }).sentence,
+    ).toBe(`Replica 1 failed: ${error}`);
   });
 
   it('of the configuration are of the servers they name, and of no other whose name they begin', () => {

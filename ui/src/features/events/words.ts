@@ -1,5 +1,6 @@
 import type { Event, LastExit } from '$lib/contract';
 import type { StatusName } from '$kit/status';
+import { actionWords } from '$lib/fleet/eventwords';
 import { count, duration, percent } from '$lib/format';
 
 /** How an event is shown: its sentence, and a shape only where something went wrong or is under way. */
@@ -40,11 +41,14 @@ export function say(event: Event): Said {
     case 'server:recovered':
       return text(`recovered after ${count(event.attempts, 'restart')}`, 'running');
     case 'server:failed':
-      return text(`gave up after ${count(event.restarts, 'restart')}: ${event.error}`, 'failed');
+      return text(`failed: ${event.error}`, 'failed');
     case 'server:error':
       return text(`reported: ${event.error}`, 'degraded');
     case 'server:health':
-      return { sentence: `${who}${event.health.sentence}`, shape: HEALTH[event.health.level] ?? null };
+      return {
+        sentence: who ? `${who.trim()}: ${event.health.sentence}` : event.health.sentence,
+        shape: HEALTH[event.health.level] ?? null,
+      };
     case 'server:unhealthy':
       return text(`became unhealthy: ${event.error}`, 'unhealthy');
     case 'server:tools':
@@ -61,7 +65,7 @@ export function say(event: Event): Said {
     case 'server:ceiling':
       return text(`crossed its ceiling: ${event.reason}`, 'degraded');
     case 'action':
-      return { sentence: `${event.actor}: ${event.command}, ${event.outcome}`, shape: event.ok ? null : 'failed' };
+      return { sentence: capital(actionWords(event)), shape: event.ok ? null : 'failed' };
     case 'config:applied':
       return {
         sentence: `Configuration r${event.revision} applied: ${event.changes.join('; ') || 'no server changed'}`,

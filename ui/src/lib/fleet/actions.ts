@@ -157,8 +157,8 @@ function summary({ verb, servers }: Asked, target: string, outcomes: Outcome[]) 
   const slowest = Math.max(0, ...outcomes.map((outcome) => outcome.took_ms));
   const title = `${VERBS[verb].word} ${servers.length > 3 ? count(servers.length, 'server') : target}`;
   if (!first || bad.length === 0) return { kind, title, text: `${done} done in ${duration(slowest)}` };
-  const why = first.error ? first.error.message : first.sentence;
-  return { kind, title, text: `${done} done, ${bad.length} not: ${first.server}, ${why}`, link: logLink(first.server) };
+  const why = first.sentence || (first.error ? sentence(first.error) : '');
+  return { kind, title, text: `${done} done, ${bad.length} not. ${first.server}: ${why}`, link: logLink(first.server) };
 }
 
 const logLink = (server: string) => ({ label: 'Read its log', href: serverHref(server, 'logs') });

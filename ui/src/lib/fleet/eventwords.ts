@@ -21,6 +21,11 @@ export function exitWord(exit: LastExit): string {
   return exit.code === undefined ? exit.reason : `exit code ${exit.code}`;
 }
 
+/** What an operator did and what came of it: `start by panel: Running, 9 tools, 4.2 s`. */
+export function actionWords({ actor, command, outcome }: Extract<Event, { kind: 'action' }>): string {
+  return `${command.replace(/^server\./, '')} by ${actor}: ${outcome}`;
+}
+
 export function eventLine(event: Event): EventLine {
   const who = event.server ? (event.instance ? `${event.server} #${event.instance}` : event.server) : '';
   return { who, ...say(event) };
@@ -55,7 +60,7 @@ function say(event: Event): Omit<EventLine, 'who'> {
         loud: false,
       };
     case 'server:failed':
-      return { text: `gave up: ${event.error}`, status: 'failed', icon: 'warning', loud: true };
+      return { text: `failed: ${event.error}`, status: 'failed', icon: 'warning', loud: true };
     case 'server:error':
       return { text: event.error, status: 'degraded', icon: 'warning', loud: true };
     case 'server:health':
@@ -72,7 +77,7 @@ function say(event: Event): Omit<EventLine, 'who'> {
     case 'server:ceiling':
       return { text: `above its ceiling: ${event.reason}`, status: 'degraded', icon: 'warning', loud: true };
     case 'action': {
-      const text = `${event.actor}: ${event.command}, ${event.outcome}`;
+      const text = actionWords(event);
       return event.ok
         ? { text, icon: 'terminal', loud: false }
         : { text, status: 'failed', icon: 'terminal', loud: true };
