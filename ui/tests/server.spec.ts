@@ -74,7 +74,7 @@ test('none, not running and not ours are three different pictures', async ({ pan
 
 test('what speaks the dropped transport says so and is not offered to be enabled', async ({ panel }) => {
   await go(panel, '#/servers/dropped');
-  await expect(panel.getByRole('main')).toContainText('The protocol has dropped this transport.');
+  await expect(panel.getByRole('main')).toContainText('which the protocol has dropped.');
   await expect(panel.getByRole('button', { name: 'Enable' })).toHaveCount(0);
   await panel.getByRole('button', { name: 'More actions' }).click();
   await expect(panel.getByRole('menuitem', { name: 'Remove from fleet.toml' })).toBeVisible();
