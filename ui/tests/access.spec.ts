@@ -117,6 +117,54 @@ for (const theme of ['dark', 'light'] as const) {
   }
 }
 
+test('columns keep the place and the width that a user gave them, and go back', async ({ panel }) => {
+  await go(panel, '#/servers');
+  const heads = panel.locator('[role=columnheader][data-column]');
+  const order = () => heads.evaluateAll((all) => all.map((head) => (head as HTMLElement).dataset['column']).join(' '));
+  const box = async (column: string) => {
+    const found = await panel.locator(`[data-column=${column}]`).boundingBox();
+    if (!found) throw new Error(`${column} is not shown`);
+    return found;
+  };
+  const drag = async (from: [number, number], to: number) => {
+    await panel.mouse.move(...from);
+    await panel.mouse.down();
+    await panel.mouse.move(to, from[1], { steps: 5 });
+    await panel.mouse.up();
+  };
+  await expect(row(panel, 'steady')).toContainText('Running');
+  const usual = 'state name category replicas cpu ram restarts uptime tools';
+  expect(await order()).toBe(usual);
+
+  // By its head in front of another, which sorts nothing; by its edge to a width; by keys.
+  const [tools, state, name] = await Promise.all(['tools', 'state', 'name'].map(box));
+  if (!tools || !state || !name) throw new Error('unreachable');
+  await drag([tools.x + tools.width - 14, tools.y + tools.height / 2], state.x + 20);
+  await expect.poll(order).toBe('tools state name category replicas cpu ram restarts uptime');
+  await expect(panel.locator('[data-column=name]')).toHaveAttribute('aria-sort', 'ascending');
+  const wide = await box('name');
+  await drag([wide.x + wide.width - 1, wide.y + wide.height / 2], wide.x + 250);
+  await panel.getByRole('button', { name: 'Category' }).focus();
+  await panel.keyboard.press('Control+Shift+ArrowLeft');
+  await expect(panel.getByRole('button', { name: 'Category' })).toBeFocused();
+  const kept = 'tools state category name replicas cpu ram restarts uptime';
+  await expect.poll(order).toBe(kept);
+
+  await panel.reload();
+  await expect(row(panel, 'steady')).toContainText('Running');
+  expect(await order()).toBe(kept);
+  expect(Math.abs((await box('name')).width - 251)).toBeLessThan(4);
+
+  await panel.getByRole('button', { name: 'Columns' }).click();
+  const menu = panel.getByRole('dialog', { name: 'Columns' });
+  await menu.getByRole('button', { name: 'Tools: further to the right' }).click();
+  await expect.poll(order).toBe('state tools category name replicas cpu ram restarts uptime');
+  await expect(menu.getByRole('button', { name: 'Tools: further to the right' })).toBeFocused();
+  await isAccessible(panel, 'columns');
+  await menu.getByRole('button', { name: 'As they were at first' }).click();
+  await expect.poll(order).toBe(usual);
+});
+
 test('everything is reached with keys: places, list, preview, back', async ({ panel }) => {
   await panel.keyboard.press('g');
   await panel.keyboard.press('s');

@@ -3,16 +3,34 @@ export type Density = 'compact' | 'comfortable';
 /** Minutes of history that charts show. */
 export type Range = 5 | 15 | 30;
 
+/** What a user made of the columns of a table; both are empty as long as nothing was changed. */
+export interface Columns {
+  /** Keys of columns, the first one first. */
+  order: readonly string[];
+  /** Key of a column → its width in pixels. */
+  widths: Readonly<Record<string, number>>;
+}
+
 interface Stored {
   theme: Theme;
   density: Density;
   range: Range;
   notify: boolean;
   group: string;
+  /** View → its columns. */
+  columns: Record<string, Columns>;
 }
 
 const KEY = 'flotilla.prefs';
-const DEFAULTS: Stored = { theme: 'system', density: 'compact', range: 30, notify: true, group: 'attention' };
+const DEFAULTS: Stored = {
+  theme: 'system',
+  density: 'compact',
+  range: 30,
+  notify: true,
+  group: 'attention',
+  columns: {},
+};
+const AS_THEY_COME: Columns = { order: [], widths: {} };
 
 function load(): Stored {
   try {
@@ -69,6 +87,13 @@ class Prefs {
   }
   set group(group: string) {
     this.#set({ group });
+  }
+
+  columns(view: string): Columns {
+    return this.#stored.columns[view] ?? AS_THEY_COME;
+  }
+  setColumns(view: string, change: Partial<Columns>): void {
+    this.#set({ columns: { ...this.#stored.columns, [view]: { ...this.columns(view), ...change } } });
   }
 
   /** The theme in force. */
