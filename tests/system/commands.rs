@@ -3,9 +3,9 @@
 use flotilla_contract::{
     ErrorCode,
     command::{
-        CallParams, CancelParams, EnableParams, PlanParams, RemoveParams, ScaleParams,
-        ServerEnable, ServerPlan, ServerRemove, ServerReset, ServerRestart, ServerScale,
-        ServerStart, ServerStop, Targets, ToolsCall, ToolsCancel, ToolsHistory, Verb,
+        CallParams, CancelParams, EditParams, EnableParams, PlanParams, RemoveParams, ScaleParams,
+        ServerEdit, ServerEnable, ServerPlan, ServerRemove, ServerReset, ServerRestart,
+        ServerScale, ServerStart, ServerStop, Targets, ToolsCall, ToolsCancel, ToolsHistory, Verb,
     },
     state::{HealthCode, ProcessState, Status},
     tool::CallOutcome,
@@ -226,6 +226,35 @@ async fn what_cannot_be_done_is_refused_with_its_reason_and_changes_nothing() {
         .unwrap_err();
     assert_eq!(enable.code, ErrorCode::Unsupported);
     assert!(enable.message.contains("SSE"), "{enable}");
+    // The same wish as an edit; what else it asks for is not done by halves.
+    let edit = async |set: serde_json::Value| {
+        let params = json!({ "server": "old", "set": set });
+        let params: EditParams = serde_json::from_value(params).unwrap();
+        bed.run::<ServerEdit>(params).await
+    };
+    let before = bed.config();
+    for enabled in [
+        json!({ "disabled": false }),
+        json!({ "disabled": null, "category": "web" }),
+    ] {
+        let refused = edit(enabled).await.expect_err("it stays disabled");
+        assert_eq!(refused.code, ErrorCode::Unsupported, "{refused}");
+        assert!(refused.message.contains("SSE"), "{refused}");
+    }
+    assert_eq!(bed.config(), before);
+    edit(json!({ "category": "web" })).await.unwrap();
+    edit(json!({ "disabled": "not needed any more" }))
+        .await
+        .unwrap();
+    assert_eq!(
+        bed.server("old").await.health.sentence,
+        "Disabled: not needed any more"
+    );
+    // What it is told to do instead.
+    edit(json!({ "transport": null, "url": "http://127.0.0.1:9/mcp", "disabled": null, "autostart": false }))
+        .await
+        .unwrap();
+    assert_eq!(bed.server("old").await.status, Status::Stopped);
     let unknown = bed
         .run::<ServerStop>(targets(&["on", "nobody"]))
         .await

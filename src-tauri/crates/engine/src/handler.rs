@@ -9,6 +9,7 @@ use crate::{
 use flotilla_config::{
     edit,
     import::{self, ImportError, Paths},
+    parse,
     secrets::{Secret, is_name, is_well_known},
 };
 use flotilla_contract::{
@@ -24,7 +25,7 @@ use flotilla_contract::{
     frame::{EngineInfo, FleetSnapshot},
     log::{LogEntry, LogQuery},
     metric::{MetricAnswer, MetricQuery, PageSample},
-    spec::Transport,
+    spec::{ServerSpec, Transport},
     state::HealthCode,
     tool::{ToolCallRecord, ToolList},
 };
@@ -55,6 +56,16 @@ fn because(reason: Option<&String>, otherwise: &str) -> String {
     reason
         .filter(|r| !r.is_empty())
         .map_or_else(|| otherwise.to_owned(), Clone::clone)
+}
+
+/// Why a server of the old transport cannot be enabled.
+fn stays_disabled(id: &ServerId) -> WireError {
+    WireError::new(
+        ErrorCode::Unsupported,
+        format!(
+            "enable {id}: it speaks the old HTTP+SSE transport, which the protocol has dropped; if it also speaks streamable HTTP, give it that url and remove transport"
+        ),
+    )
 }
 
 /// The text of `fleet.toml` without a server.
@@ -299,7 +310,19 @@ impl Handler for Core {
         let id = params.server.clone();
         self.spec(&id)?;
         let reason = because(params.reason.as_ref(), &format!("edit {id}"));
-        let make = |text: &str| edit::set(text, &id, &params.set).map_err(edit_error);
+        let enables = params
+            .set
+            .get("disabled")
+            .is_some_and(|to| to.is_null() || *to == serde_json::Value::Bool(false));
+        let make = |text: &str| {
+            let text = edit::set(text, &id, &params.set).map_err(edit_error)?;
+            // Enabled it would be in the file only.
+            let old = |s: &ServerSpec| matches!(s.transport, Transport::Sse { .. });
+            if enables && parse(&text).is_ok_and(|fleet| fleet.server(&id).is_some_and(old)) {
+                return Err(stays_disabled(&id));
+            }
+            Ok(text)
+        };
         let written = self
             .write_config(caller, &reason, params.hash.as_deref(), &[], make)
             .await;
@@ -357,12 +380,7 @@ impl Handler for Core {
     ) -> Result<ConfigWritten, WireError> {
         let id = params.server.clone();
         if let (true, Transport::Sse { .. }) = (params.enabled, self.spec(&id)?.transport) {
-            let refused = Err(WireError::new(
-                ErrorCode::Unsupported,
-                format!(
-                    "enable {id}: it speaks the old HTTP+SSE transport, which the protocol has dropped; if it also speaks streamable HTTP, give it that url and remove transport"
-                ),
-            ));
+            let refused = Err(stays_disabled(&id));
             return self
                 .written(caller, "server.enable", Some(&id), refused)
                 .await;
