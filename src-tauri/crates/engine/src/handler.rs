@@ -407,8 +407,8 @@ impl Handler for Core {
             .map_err(|e| WireError::new(ErrorCode::Upstream, format!("read {url}: {e}")))
     }
 
-    async fn tools_list(&self, _: &Caller, params: ServerRef) -> Result<ToolList, WireError> {
-        self.list_tools(&params.server).await
+    async fn tools_list(&self, caller: &Caller, params: ServerRef) -> Result<ToolList, WireError> {
+        self.list_tools(caller, &params.server).await
     }
 
     async fn tools_accept(
@@ -416,7 +416,7 @@ impl Handler for Core {
         caller: &Caller,
         params: ServerRef,
     ) -> Result<ToolList, WireError> {
-        let list = self.accept_tools(&params.server).await?;
+        let list = self.accept_tools(caller, &params.server).await?;
         let said = format!("{} tools accepted", list.tools.len());
         self.record_actions(
             caller,

@@ -108,12 +108,13 @@ impl Core {
     /// The tools as the server lists them now.
     pub(crate) async fn list_tools(
         &self,
+        caller: &Caller,
         server: &flotilla_contract::ServerId,
     ) -> Result<ToolList, WireError> {
         let id = self.callee(server, None)?;
         let listed = self
             .sessions
-            .list(&id, LIST)
+            .list(&id, Some(&caller.correlation), LIST)
             .await
             .map_err(|e| unreachable(format!("list the tools of {server}: {e}")))?;
         Ok(listed.list)
@@ -122,9 +123,10 @@ impl Core {
     /// The tools as they are now count as those that the server is meant to have.
     pub(crate) async fn accept_tools(
         &self,
+        caller: &Caller,
         server: &flotilla_contract::ServerId,
     ) -> Result<ToolList, WireError> {
-        let list = self.list_tools(server).await?;
+        let list = self.list_tools(caller, server).await?;
         let raw: Vec<Box<RawValue>> = list
             .tools
             .iter()

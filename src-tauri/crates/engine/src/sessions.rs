@@ -170,8 +170,13 @@ impl Sessions {
         answer
     }
 
-    /// Lists the tools of an instance and compares them with those accepted.
-    pub(crate) async fn list(&self, id: &InstanceId, limit: Duration) -> Result<Listed, Error> {
+    /// Lists the tools of an instance and compares them with those accepted. What is new is told, with this correlation.
+    pub(crate) async fn list(
+        &self,
+        id: &InstanceId,
+        correlation: Option<&str>,
+        limit: Duration,
+    ) -> Result<Listed, Error> {
         let seat = self.seat(id).ok_or(Error::Closed(Closed::Eof))?;
         let (session, peer) = self.session(id, limit).await?;
         if peer.capabilities.get("tools").is_none() {
@@ -206,7 +211,7 @@ impl Sessions {
             };
             self.events.append(NewEvent {
                 about: Some(id.clone()),
-                correlation: None,
+                correlation: correlation.map(str::to_owned),
                 what,
             });
         }
@@ -246,7 +251,7 @@ impl Sessions {
         faults
     }
 
-    async fn ask(&self, place: &Place, limit: Duration) -> Found {
+    async fn ask(&self, place: &Place, correlation: Option<&str>, limit: Duration) -> Found {
         let deadline = tokio::time::Instant::now() + limit;
         let left = || deadline.saturating_duration_since(tokio::time::Instant::now());
         let Some(seat) = self.seat_at(place) else {
@@ -267,7 +272,7 @@ impl Sessions {
             }
             return bad(&error, limit);
         }
-        match self.list(&place.id, left()).await {
+        match self.list(&place.id, correlation, left()).await {
             Err(error) => bad(&error, limit),
             Ok(Listed {
                 declared: false, ..
@@ -421,9 +426,9 @@ fn died_of_the_question(seat: &Seat) -> bool {
 }
 
 impl Prober for Doors {
-    fn probe(&self, place: Place, _spec: Arc<ServerSpec>, timeout: Duration) -> Boxed<Found> {
+    fn probe(&self, place: Place, correlation: Option<String>, timeout: Duration) -> Boxed<Found> {
         let sessions = self.0.clone();
-        Box::pin(async move { sessions.ask(&place, timeout).await })
+        Box::pin(async move { sessions.ask(&place, correlation.as_deref(), timeout).await })
     }
 }
 

@@ -48,8 +48,8 @@ pub trait Link: Send + Sync + 'static {
 
 /// Who asks an instance whether it answers as an MCP server. Called again only after the answer before has come.
 pub trait Prober: Send + Sync + 'static {
-    /// One probe, answered within about `timeout`.
-    fn probe(&self, place: Place, spec: Arc<ServerSpec>, timeout: Duration) -> Boxed<Found>;
+    /// One probe, answered within about `timeout`. What it tells carries the correlation of the instance's last order.
+    fn probe(&self, place: Place, correlation: Option<String>, timeout: Duration) -> Boxed<Found>;
 }
 
 /// A spec with every reference replaced by what it stands for.

@@ -638,7 +638,7 @@ impl Runner {
             Check::None => return,
             Check::Mcp => {
                 let prober: &Arc<dyn Prober> = &shared.ports.prober;
-                let answer = prober.probe(place, spec, limit);
+                let answer = prober.probe(place, self.correlation.clone(), limit);
                 // The prober keeps the limit itself; this outer one makes sure that nobody is waited for forever.
                 Box::pin(async move {
                     (

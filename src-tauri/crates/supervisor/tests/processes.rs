@@ -62,7 +62,7 @@ impl Link for World {
 }
 
 impl Prober for World {
-    fn probe(&self, place: Place, _: Arc<ServerSpec>, _: Duration) -> Boxed<Found> {
+    fn probe(&self, place: Place, _: Option<String>, _: Duration) -> Boxed<Found> {
         let found = self.answers.lock().unwrap().clone().unwrap_or(Found::Good {
             findings: vec![],
             proof: "1 tool".into(),
