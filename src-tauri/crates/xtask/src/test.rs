@@ -177,15 +177,11 @@ pub(crate) fn test(names: &[&str]) -> Result<ExitCode> {
     }
     for suite in chosen {
         let mut command = (suite.command)();
+        let built = shell::target().join("debug");
         command.env("FLOTILLA_TEST_ENV", test_env::folder());
-        command.env(
-            "FLOTILLA_BIN",
-            shell::target().join("debug").join(exe("flotilla")),
-        );
-        command.env(
-            "FLOTILLA_DESKTOP_BIN",
-            shell::target().join("debug").join(exe("flotilla-desktop")),
-        );
+        command.env("FLOTILLA_BIN", built.join(exe("flotilla")));
+        command.env("FLOTILLA_DESKTOP_BIN", built.join(exe("flotilla-desktop")));
+        command.env("FLOTILLA_TARGET", built);
         rows.push(suites::run(
             suite.name,
             command,
