@@ -46,6 +46,12 @@ async fn a_server_that_crashes_at_once_fails_at_its_limit_and_says_why() {
         (exit.code, exit.last_lines.last().map(String::as_str)),
         (Some(3), Some("crashing at once with code 3"))
     );
+    // Its log ends with what its end means, not with how it came.
+    let log = bed.log("limited").await;
+    assert!(
+        log.last().is_some_and(|line| line.starts_with("failed: ")),
+        "{log:#?}"
+    );
     assert_eq!(
         bed.until("none", |v| v.status == Status::Failed)
             .await

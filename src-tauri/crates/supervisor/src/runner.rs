@@ -395,6 +395,10 @@ impl Runner {
                 }
             }
             Told::Failed { error } => {
+                // First how it ended, then what that means.
+                if let Some(ended) = self.exit_note.take() {
+                    self.note(&ended);
+                }
                 self.note(&format!("failed: {error}"));
                 EventKind::Failed {
                     restarts: self.unit.restarts,
