@@ -113,7 +113,11 @@ fn write(path: &Path, value: &impl Serialize) -> io::Result<()> {
     std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
     let written = options
         .open(&beside)
-        .and_then(|mut file| file.write_all(&text))
+        .and_then(|mut file| {
+            file.write_all(&text)?;
+            // The name is to stand for the whole text, after a loss of power too.
+            file.sync_all()
+        })
         .and_then(|()| fs::rename(&beside, path));
     if written.is_err() {
         // The first error is the one to tell.
