@@ -24,7 +24,7 @@ use std::{
     sync::Arc,
     time::{Duration, SystemTime},
 };
-use tokio::net::TcpListener;
+use tokio::{net::TcpListener, task::JoinSet, time::MissedTickBehavior};
 use tokio_util::sync::CancellationToken;
 use tracing_subscriber::{
     filter::Targets, layer::SubscriberExt as _, util::SubscriberInitExt as _,
@@ -154,6 +154,7 @@ async fn run(args: Args) -> Result<(), Failure> {
         let calls = Arc::clone(&calls);
         tokio::spawn(async move { calls.drilling.clock().await })
     };
+    let _beats = beats(&calls);
     let ended = if args.stdio {
         serve_stdio(Handler::new(Arc::clone(&calls), host), calls.drained()).await
     } else {
@@ -191,6 +192,30 @@ fn at_work(entry: &Entry, args: &Args) -> (Arc<Calls>, Host) {
     let service = host.serve((entry.make)(&host));
     let drilling = Drilling::new(args.drills.clone());
     (Arc::new(Calls::new(service, drilling)), host)
+}
+
+/// What the server does without being asked. Ends with the set.
+fn beats(calls: &Arc<Calls>) -> JoinSet<()> {
+    let mut beats = JoinSet::new();
+    for index in 0..calls.service.beats.len() {
+        let calls = Arc::clone(calls);
+        beats.spawn(async move {
+            let Some(beat) = calls.service.beats.get(index) else {
+                return;
+            };
+            let mut ticks = tokio::time::interval(beat.every);
+            ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+            // The first one is at once.
+            ticks.tick().await;
+            loop {
+                ticks.tick().await;
+                // A server that hangs does nothing at all.
+                calls.drilling.answers().await;
+                (beat.run)();
+            }
+        });
+    }
+    beats
 }
 
 async fn listen(args: &Args, default: u16) -> Result<(TcpListener, Listener), Failure> {

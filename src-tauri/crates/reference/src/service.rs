@@ -25,6 +25,8 @@ pub struct Service {
     pub resources: Vec<Resource>,
     /// Questions made ready.
     pub prompts: Vec<Prompt>,
+    /// What it does without being asked.
+    pub beats: Vec<Beat>,
 }
 
 impl Service {
@@ -68,6 +70,14 @@ pub struct Resource {
     pub description: &'static str,
     /// Reads it.
     pub read: Box<dyn Fn() -> Value + Send + Sync>,
+}
+
+/// Something that is done again and again, while the server runs.
+pub struct Beat {
+    /// How often.
+    pub every: Duration,
+    /// Does it: at once, and without waiting.
+    pub run: Box<dyn Fn() + Send + Sync>,
 }
 
 /// A question made ready for a model.
@@ -142,6 +152,11 @@ impl Host {
     /// Addresses of resources, as they change.
     pub fn changes(&self) -> broadcast::Receiver<String> {
         self.changes.subscribe()
+    }
+
+    /// Whether anybody reads changes.
+    pub fn is_heard(&self) -> bool {
+        self.changes.receiver_count() > 0
     }
 
     /// The folder for what is to last, as `--data` names it.

@@ -89,6 +89,7 @@ pub fn service(_host: &Host) -> Service {
             // A struct of strings and numbers always has a JSON form.
             read: Box::new(|| serde_json::to_value(status()).unwrap_or_default()),
         }],
+        beats: Vec::new(),
         prompts: vec![Prompt {
             name: "confidence_analysis",
             description: "Works out how sure an answer is, and what would make it surer.",

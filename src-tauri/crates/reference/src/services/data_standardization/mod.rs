@@ -55,6 +55,7 @@ pub fn service(host: &Host) -> Service {
                       standardize_batch to standardise them, run_standardization_workflow to do all of it with quality gates and a saved result.",
         tools: tools(host),
         resources: resources(),
+        beats: Vec::new(),
         prompts: prompts(),
     }
 }

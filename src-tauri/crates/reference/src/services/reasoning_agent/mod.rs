@@ -54,6 +54,7 @@ pub fn service(host: &Host) -> Service {
             skills::detected(memory.clone()),
             skills::collected(memory),
         ],
+        beats: Vec::new(),
         prompts: vec![Prompt {
             name: "reason_about",
             description: "Reason about a question step by step, with the tools of this server.",

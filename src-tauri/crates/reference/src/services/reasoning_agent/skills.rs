@@ -81,6 +81,7 @@ impl Skill {
             tools,
             resources: vec![resource],
             prompts: Vec::new(),
+            beats: Vec::new(),
         }
     }
 }

@@ -1,8 +1,8 @@
 //! Streams what happens while a question is processed: progress for the caller, and a log, thoughts and figures as resources
 //! that anybody may subscribe to. Beside MCP's own subscriptions it keeps records with filters, to show which change goes to whom.
 //!
-//! All is bounded: 100 lines, 100 thoughts, 1,000 subscriptions. Nothing is sent on a timer: figures change when a question
-//! ends, and that is when it is told.
+//! All is bounded: 100 lines, 100 thoughts, 1,000 subscriptions. Every 2 s whoever subscribed to the figures is told of them anew,
+//! and every 30 s each record gets a sign of life; where nobody listens, nothing is sent.
 
 mod stream;
 mod subscriptions;
@@ -19,13 +19,13 @@ use super::{
     },
 };
 use crate::{
-    service::{Host, Prompt, PromptArgument, Resource, Service},
+    service::{Beat, Host, Prompt, PromptArgument, Resource, Service},
     tool::{Context, Hints, Refusal, Tool},
 };
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use std::{collections::BTreeMap, sync::Arc};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 use stream::{LOG, METRICS, Stream, THOUGHTS};
 use subscriptions::{Change, ChangeType, Metadata, Subscription};
 
@@ -43,6 +43,10 @@ pub fn service(host: &Host) -> Service {
             manage_subscriptions(stream.clone()),
         ],
         resources: resources(&stream),
+        beats: vec![
+            beat(&stream, METRICS_EVERY, Stream::tell_metrics),
+            beat(&stream, HEARTBEAT_EVERY, Stream::heartbeat),
+        ],
         prompts: vec![Prompt {
             name: "watch_a_question",
             description: "Process a question and tell what could be seen while it went on.",
@@ -60,6 +64,19 @@ pub fn service(host: &Host) -> Service {
                 )
             },
         }],
+    }
+}
+
+/// How often subscribers are told of the figures.
+const METRICS_EVERY: Duration = Duration::from_secs(2);
+/// How often each subscription gets a sign of life.
+const HEARTBEAT_EVERY: Duration = Duration::from_secs(30);
+
+fn beat(stream: &Arc<Stream>, every: Duration, run: fn(&Stream)) -> Beat {
+    let stream = stream.clone();
+    Beat {
+        every,
+        run: Box::new(move || run(&stream)),
     }
 }
 
@@ -83,7 +100,7 @@ fn resources(stream: &Arc<Stream>) -> Vec<Resource> {
         resource(
             METRICS,
             "metrics",
-            "How many questions, steps and changes there were. Told to subscribers when a question ends.",
+            "How many questions, steps and changes there were. Told to subscribers every 2 s, and when a question ends.",
             Stream::metrics,
         ),
         resource(

@@ -2,7 +2,7 @@
 
 use super::{
     super::reasoning_agent::recent::Recent,
-    subscriptions::{Change, ChangeType, Metadata, Subscriptions},
+    subscriptions::{Change, ChangeType, Subscriptions},
 };
 use crate::service::Host;
 use serde::Serialize;
@@ -119,6 +119,19 @@ impl Stream {
         json!(self.lock().figures)
     }
 
+    /// Tells whoever listens that the figures are to be read anew.
+    pub(super) fn tell_metrics(&self) {
+        if self.host.is_heard() || self.lock().subscriptions.any(METRICS) {
+            self.publish(&self.change(METRICS, [("step", "tick")]));
+        }
+    }
+
+    /// A sign of life for each subscription.
+    pub(super) fn heartbeat(&self) {
+        let now_ms = self.host.now_ms();
+        self.lock().subscriptions.heartbeat(now_ms);
+    }
+
     fn figures(&self, change: impl FnOnce(&mut Figures)) {
         change(&mut self.lock().figures);
     }
@@ -128,19 +141,18 @@ impl Stream {
             at_ms: self.host.now_ms(),
             text: format!("{session_key} {what}"),
         });
-        self.publish(&self.change(LOG, session_key, step));
+        self.publish(&self.change(LOG, [("session_key", session_key), ("step", step)]));
     }
 
-    fn change(&self, uri: &str, session_key: &str, step: &str) -> Change {
+    fn change<const N: usize>(&self, uri: &str, metadata: [(&str, &str); N]) -> Change {
         Change {
             uri: uri.to_owned(),
             kind: ChangeType::ContentChanged,
             timestamp: self.host.now_ms(),
             new_value: None,
-            metadata: Metadata::from([
-                ("session_key".to_owned(), session_key.to_owned()),
-                ("step".to_owned(), step.to_owned()),
-            ]),
+            metadata: metadata
+                .map(|(name, text)| (name.to_owned(), text.to_owned()))
+                .into(),
         }
     }
 
@@ -168,7 +180,8 @@ impl Running<'_> {
             // A hundred of them are kept.
             thought: thought.chars().take(1000).collect(),
         });
-        stream.publish(&stream.change(THOUGHTS, &self.session_key, step));
+        let about = [("session_key", self.session_key.as_str()), ("step", step)];
+        stream.publish(&stream.change(THOUGHTS, about));
         stream
             .figures(|figures| figures.steps_completed = figures.steps_completed.saturating_add(1));
     }
@@ -197,7 +210,8 @@ impl Drop for Running<'_> {
             *ended = ended.saturating_add(1);
         });
         self.stream.write(&self.session_key, end, end);
-        let change = self.stream.change(METRICS, &self.session_key, end);
+        let about = [("session_key", self.session_key.as_str()), ("step", end)];
+        let change = self.stream.change(METRICS, about);
         self.stream.publish(&change);
     }
 }

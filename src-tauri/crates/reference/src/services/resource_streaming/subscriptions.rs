@@ -54,6 +54,9 @@ pub(super) struct Subscription {
     /// When it was last told of one, in milliseconds since 1970.
     #[serde(skip_serializing_if = "Option::is_none")]
     last_delivered_at: Option<i64>,
+    /// When it last got a sign of life, in milliseconds since 1970. Every 30 s.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    last_heartbeat_at: Option<i64>,
 }
 
 impl Subscription {
@@ -92,6 +95,7 @@ impl Subscriptions {
             created_at: now_ms,
             delivered: 0,
             last_delivered_at: None,
+            last_heartbeat_at: None,
         };
         self.kept.push(subscription.clone());
         Some(subscription)
@@ -127,6 +131,18 @@ impl Subscriptions {
                 subscription.subscription_id.clone()
             })
             .collect()
+    }
+
+    /// A sign of life for all of them.
+    pub(super) fn heartbeat(&mut self, now_ms: i64) {
+        for subscription in &mut self.kept {
+            subscription.last_heartbeat_at = Some(now_ms);
+        }
+    }
+
+    /// Whether anybody wants to hear of this resource.
+    pub(super) fn any(&self, uri: &str) -> bool {
+        self.kept.iter().any(|one| one.uri == uri)
     }
 
     /// How many there are of each resource.

@@ -245,6 +245,40 @@ fn changes_go_to_those_who_want_them() {
 }
 
 #[test]
+fn figures_are_told_every_two_seconds_to_those_who_listen() {
+    let host = host();
+    let service = service(&host);
+    let periods: Vec<u64> = service.beats.iter().map(|b| b.every.as_secs()).collect();
+    assert_eq!(periods, [2, 30]);
+    let beat = |index: usize| (service.beats[index].run)();
+    let published = || service.read("reasoning://metrics")["changes_published"].clone();
+    // Nobody listens.
+    beat(0);
+    assert_eq!(published(), 0);
+    // A client over MCP.
+    let mut changes = host.changes();
+    beat(0);
+    assert_eq!(changes.try_recv().as_deref(), Ok("reasoning://metrics"));
+    drop(changes);
+    beat(0);
+    assert_eq!(published(), 1);
+    // A record.
+    manage(
+        &service,
+        json!({"op": "subscribe", "uri": "reasoning://metrics", "filters": {"step": "tick"}}),
+    );
+    beat(0);
+    beat(1);
+    assert_eq!(
+        manage(&service, json!({"op": "list"}))["subscriptions"],
+        json!([{
+            "subscription_id": "sub-1", "uri": "reasoning://metrics", "filters": {"step": "tick"},
+            "created_at": 1000, "delivered": 1, "last_delivered_at": 1000, "last_heartbeat_at": 1000,
+        }])
+    );
+}
+
+#[test]
 fn what_is_wrong_is_named() {
     let service = service(&host());
     let check = |arguments: Value, expected: &str| {

@@ -108,6 +108,7 @@ pub fn service(_host: &Host) -> Service {
             // A struct of strings and numbers always has a JSON form.
             read: Box::new(|| serde_json::to_value(config()).unwrap_or_default()),
         }],
+        beats: Vec::new(),
         prompts: vec![Prompt {
             name: "similarity_analysis",
             description: "Explains how alike two texts are, and why.",

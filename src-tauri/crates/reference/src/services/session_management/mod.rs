@@ -73,6 +73,7 @@ fn with_secret(host: &Host, secret: Secret) -> Service {
                 }),
             },
         ],
+        beats: Vec::new(),
         prompts: vec![Prompt {
             name: "work_in_a_session",
             description: "Do something in a session of its own, and end it afterwards.",

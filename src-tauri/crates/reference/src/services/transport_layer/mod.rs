@@ -60,6 +60,7 @@ pub fn service(host: &Host) -> Service {
             description: "Protocol version, capabilities and transports, and how many clients and sessions there are now.",
             read: Box::new(move || serde_json::to_value(info(&read.0, read.1.now_ms())).unwrap_or_default()),
         }],
+        beats: Vec::new(),
         prompts: vec![Prompt {
             name: "transport_diagnosis",
             description: "Finds out why a client and an MCP server do not understand each other.",

@@ -83,6 +83,7 @@ pub fn service(host: &Host) -> Service {
             description: "Default weights, BM25 and PageRank parameters, and the methods.",
             read: Box::new(|| serde_json::to_value(config::config()).unwrap_or_default()),
         }],
+        beats: Vec::new(),
         prompts: vec![Prompt {
             name: "ranking_analysis",
             description: "Explains why documents rank as they do for a query, and what would change it.",

@@ -72,6 +72,7 @@ pub fn service(_host: &Host) -> Service {
             description: "The metrics on offer: formulas, ranges and uses.",
             read: Box::new(|| serde_json::to_value(metric::table()).unwrap_or_default()),
         }],
+        beats: Vec::new(),
         prompts: vec![Prompt {
             name: "vector_similarity_analysis",
             description: "Walks through comparing a set of vectors and reporting what the numbers mean.",
