@@ -8,7 +8,7 @@ use jsonschema::{Validator, error::ValidationErrorKind};
 use schemars::{JsonSchema, generate::SchemaSettings};
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::{Map, Value};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, LazyLock, OnceLock};
 use tokio_util::sync::CancellationToken;
 
 /// Why a call gave no result. Its text completes "failed: ".
@@ -97,6 +97,8 @@ impl Context {
     }
 }
 
+type Schema = Arc<Map<String, Value>>;
+
 type Run = dyn Fn(&Context, Value) -> Result<Value, Refusal> + Send + Sync;
 
 /// One tool of a server.
@@ -113,9 +115,10 @@ pub struct Tool {
     pub hints: Hints,
     /// Whether a call may take long enough to be in the way of others: it runs on a thread of its own.
     pub long: bool,
-    input: Arc<Map<String, Value>>,
-    output: Arc<Map<String, Value>>,
-    /// Compiled at the first call: a server that has many tools, of which few are called, starts sooner and stays small.
+    // Schemas are made when somebody asks for them, and compiled at the first call: a server that has many tools, of which few
+    // are called, starts sooner and stays small.
+    input: LazyLock<Schema>,
+    output: LazyLock<Schema>,
     takes: OnceLock<Result<Validator, Refusal>>,
     gives: OnceLock<Result<Validator, Refusal>>,
     run: Box<Run>,
@@ -147,8 +150,6 @@ impl Tool {
         I: DeserializeOwned + JsonSchema + 'static,
         O: Serialize + JsonSchema + 'static,
     {
-        let input = schema::<I>(SchemaSettings::draft2020_12().for_deserialize());
-        let output = schema::<O>(SchemaSettings::draft2020_12().for_serialize());
         Self {
             name,
             alias: None,
@@ -156,10 +157,10 @@ impl Tool {
             description,
             hints: Hints::PURE,
             long: false,
+            input: LazyLock::new(|| schema::<I>(SchemaSettings::draft2020_12().for_deserialize())),
+            output: LazyLock::new(|| schema::<O>(SchemaSettings::draft2020_12().for_serialize())),
             takes: OnceLock::new(),
             gives: OnceLock::new(),
-            input: Arc::new(input),
-            output: Arc::new(output),
             run: Box::new(move |context, arguments| {
                 let input = serde_json::from_value(arguments)
                     .map_err(|error| Refusal::argument("arguments", error.to_string()))?;
@@ -191,12 +192,12 @@ impl Tool {
     }
 
     /// JSON Schema of the arguments: an object.
-    pub fn input(&self) -> &Arc<Map<String, Value>> {
+    pub fn input(&self) -> &Schema {
         &self.input
     }
 
     /// JSON Schema of the result: an object.
-    pub fn output(&self) -> &Arc<Map<String, Value>> {
+    pub fn output(&self) -> &Schema {
         &self.output
     }
 
@@ -216,7 +217,7 @@ impl Tool {
 }
 
 /// Everything in one place (`$ref`s make forms and models stumble), without what only generators read.
-fn schema<T: JsonSchema>(settings: SchemaSettings) -> Map<String, Value> {
+fn schema<T: JsonSchema>(settings: SchemaSettings) -> Schema {
     let settings = settings.with(|settings| {
         settings.inline_subschemas = true;
         settings.meta_schema = None;
@@ -229,7 +230,7 @@ fn schema<T: JsonSchema>(settings: SchemaSettings) -> Map<String, Value> {
     schema.remove("description");
     schema.entry("type").or_insert_with(|| "object".into());
     schema.values_mut().for_each(forget_widths);
-    schema
+    Arc::new(schema)
 }
 
 /// Takes out the widths of Rust's numbers (`uint32`, `double`): to JSON Schema they are no formats, and some clients complain.
