@@ -1,6 +1,7 @@
 //! What measurements and chaos runs share: an engine as a process of its own, and what the kernel knows about
 //! processes. Linux only, like the figures that come out of it.
 
+pub mod echo;
 mod engine;
 pub mod mcp;
 pub mod process;

@@ -1,11 +1,9 @@
 //! `cargo xtask bench reference`: what the reference servers cost, beside a bare echo server on the same SDK in the same run.
 
-mod echo;
-
 use anyhow::{Context as _, Result};
 use flotilla_tests::{
     load::{
-        free_ports,
+        echo, free_ports,
         mcp::{Session, request},
         process::memory,
     },
@@ -35,7 +33,8 @@ const CALLS: usize = 3000;
 
 fn main() -> Result<ExitCode> {
     if let Some(port) = std::env::args().skip_while(|arg| arg != "--echo").nth(1) {
-        return echo::serve(port.parse()?).map(|()| ExitCode::SUCCESS);
+        serve_echo(port.parse()?)?;
+        return Ok(ExitCode::SUCCESS);
     }
     let starts = starts()?;
     let calls = calls()?;
@@ -43,6 +42,16 @@ fn main() -> Result<ExitCode> {
         ExitCode::SUCCESS
     } else {
         ExitCode::FAILURE
+    })
+}
+
+/// The floor, with as many threads as a reference server.
+fn serve_echo(port: u16) -> Result<()> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
+    runtime.block_on(async {
+        echo::http(tokio::net::TcpListener::bind((Ipv4Addr::LOCALHOST, port)).await?).await
     })
 }
 
