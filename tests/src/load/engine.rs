@@ -27,6 +27,8 @@ pub struct Engine {
     _stdout: Lines<BufReader<ChildStdout>>,
     pid: u32,
     home: PathBuf,
+    /// What it printed about itself when it was up.
+    greeting: serde_json::Value,
 }
 
 impl Engine {
@@ -41,7 +43,7 @@ impl Engine {
             .append(true)
             .open(home.with_extension("log"))?;
         let mut child = Command::new(&program)
-            .args(["serve", "--port", "0"])
+            .args(["serve", "--json", "--port", "0"])
             .args(args)
             .env("FLOTILLA_HOME", home)
             // A machine's own keyring is nobody's to touch here.
@@ -56,22 +58,24 @@ impl Engine {
         let mut lines = BufReader::new(stdout).lines();
         let up = async {
             while let Some(line) = lines.next_line().await? {
-                if line.starts_with("Panel: ") {
-                    return Ok(true);
+                let greeting = serde_json::from_str::<serde_json::Value>(&line).ok();
+                if let Some(greeting) = greeting.filter(|told| told.get("panel").is_some()) {
+                    return Ok(Some(greeting));
                 }
             }
-            anyhow::Ok(false)
+            anyhow::Ok(None)
         };
-        if !tokio::time::timeout(START, up)
+        let Some(greeting) = tokio::time::timeout(START, up)
             .await
             .context("the engine does not come up")??
-        {
+        else {
             bail!(
                 "the engine ended before it listened: {}",
                 child.wait().await?
             );
-        }
+        };
         Ok(Self {
+            greeting,
             pid: child.id().context("the engine has ended")?,
             child,
             _stdout: lines,
@@ -83,6 +87,12 @@ impl Engine {
     #[must_use]
     pub fn pid(&self) -> u32 {
         self.pid
+    }
+
+    /// What it told about itself when it was up: `panel`, `url`, `home`, …
+    #[must_use]
+    pub fn told(&self, key: &str) -> Option<&str> {
+        self.greeting.get(key)?.as_str()
     }
 
     /// A connection to it.
