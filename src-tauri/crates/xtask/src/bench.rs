@@ -20,6 +20,12 @@ const BENCHES: &[Bench] = &[
         target: ["--bin", "bench-supervisor"],
     },
     Bench {
+        name: "gateway",
+        about: "calls through the gateway, beside direct ones and bare hops",
+        package: "flotilla-tests",
+        target: ["--bin", "bench-gateway"],
+    },
+    Bench {
         name: "chaos",
         about: "200 servers, random kills and edits for ten minutes; nothing may leak",
         package: "flotilla-tests",
