@@ -15,6 +15,7 @@ pub mod command;
 pub mod error;
 pub mod event;
 pub mod frame;
+pub mod gateway;
 pub mod id;
 pub mod log;
 pub mod metric;

@@ -1,0 +1,15 @@
+//! The gateway: every AI client reaches the whole fleet through one MCP endpoint.
+//!
+//! **Owns**: the sessions of clients, the merged catalogue of what the servers offer, and for each server what decides about a
+//! call: breaker, limits, queue, balance, retries, cache. It owns no listener (that is the host's) and no connection to a
+//! server: those it asks the engine for, through [`Fleet`].
+//!
+//! **The way of a call.** Client → [`endpoint`] (era, session, framing) → catalogue (whose name is this?) → limits → cache →
+//! breaker → place in the queue → instance by [`balance`] → session → answer translated to the client's era → one record.
+//! A failure goes to [`retry`], which knows whether the call may have run.
+//!
+//! **Never**: re-models what it relays (only ids, progress tokens, `_meta` keys of the protocol, `resultType`, names, URIs and
+//! cursors are rewritten), retries what may have run and is not declared idempotent, waits for one server on behalf of
+//! another, or starts processes.
+
+#![warn(missing_docs)]
