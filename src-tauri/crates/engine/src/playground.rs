@@ -213,8 +213,8 @@ impl Core {
         let options = RequestOptions {
             timeout,
             total_timeout: Some(timeout),
-            on_progress: None,
             cancel,
+            ..RequestOptions::default()
         };
         session.request("tools/call", Some(params), options).await
     }

@@ -130,7 +130,7 @@ fn canonical(value: &Value, out: &mut String) {
             fields.sort_unstable_by_key(|(key, _)| key.as_str());
             out.push('{');
             for (key, value) in fields {
-                crate::wire::push_string(out, key);
+                crate::json::push_string(out, key);
                 out.push(':');
                 canonical(value, out);
                 out.push(',');

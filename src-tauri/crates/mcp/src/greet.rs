@@ -70,8 +70,7 @@ impl Session {
     }
 
     async fn discover(&self, impatient: bool) -> Result<Peer, Error> {
-        let params = self.dressed(None, true, None)?.unwrap_or_default();
-        let discover = self.handshake("server/discover", params, true);
+        let discover = self.handshake("server/discover", None, true);
         tokio::pin!(discover);
         tokio::select! {
             outcome = &mut discover => return self.discovered(outcome).await,
@@ -221,18 +220,20 @@ impl Session {
         // The version goes along with everything from here on, so it must be known before the next message.
         let peer = self.greeted(peer);
         self.notify("notifications/initialized", None).await?;
-        self.listen();
+        self.listen_between();
         Ok(peer)
     }
 
     async fn offer(&self, version: &str) -> Outcome {
         let client = self.client_info();
+        let capabilities = self.options().capabilities.as_deref();
+        let capabilities = capabilities.map_or("{}", RawValue::get);
         let params = format!(
-            r#"{{"protocolVersion":"{version}","capabilities":{{}},"clientInfo":{client}}}"#
+            r#"{{"protocolVersion":"{version}","capabilities":{capabilities},"clientInfo":{client}}}"#
         );
         let params =
             RawValue::from_string(params).map_err(|error| Error::Protocol(error.to_string()))?;
-        self.handshake("initialize", params, false).await
+        self.handshake("initialize", Some(&params), false).await
     }
 }
 

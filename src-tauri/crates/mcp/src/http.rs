@@ -1,18 +1,20 @@
 //! Streamable HTTP: one POST for each message, answers as JSON or as a stream of events.
 
 use crate::{
-    Error, MODERN_VERSION, Progress,
-    session::{Shared, lock},
+    Error, MODERN_VERSION,
+    asked::Question,
+    json::{self, Object},
+    session::{Hooks, Shared, lock},
     sse::SseDecoder,
     wire::{self, Incoming, Outcome, excerpt},
 };
 use base64::{Engine, prelude::BASE64_STANDARD};
+use bytes::Bytes;
 use flotilla_contract::tool::{Era, Peer};
 use reqwest::{
     Method, Response, StatusCode, Url,
     header::{ACCEPT, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue},
 };
-use serde::Deserialize;
 use serde_json::value::RawValue;
 use std::{
     sync::{
@@ -21,7 +23,7 @@ use std::{
     },
     time::Duration,
 };
-use tokio::sync::{Notify, Semaphore, mpsc};
+use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
 /// How long a server may take to hear that a request was given up, or that its session may go.
@@ -184,30 +186,18 @@ impl Endpoint {
 
     /// Sends a request and waits for its answer. Dropping it tells a legacy server by a notification, a modern one by
     /// closing the response.
-    pub(crate) async fn request(
-        self: &Arc<Self>,
-        id: u64,
-        method: &str,
-        params: Option<&RawValue>,
-        modern: bool,
-        progress: Option<mpsc::Sender<Progress>>,
-        touched: Arc<Notify>,
-    ) -> Outcome {
-        let body = self.fitting(wire::message(Some(id), method, params))?;
-        let mut answer = self.shared.wait_for(id, progress, touched)?;
+    pub(crate) async fn request(self: &Arc<Self>, post: &Post<'_>, hooks: &Hooks) -> Outcome {
+        let id = post.id;
+        self.fitting(&post.body)?;
+        let mut answer = self.shared.wait_for(id, hooks.clone())?;
         let mut giving_up = GivingUp {
             endpoint: self,
-            id: (!modern && method != "initialize").then_some(id),
-        };
-        let request = Sent {
-            method,
-            name: name_header(method, params),
-            modern,
+            id: (!post.sent.modern && post.sent.method != "initialize").then_some(id),
         };
         let outcome = tokio::select! {
             biased;
             outcome = answer.outcome() => outcome,
-            end = self.converse(id, body, &request) => answer.outcome_now().unwrap_or(Err(end)),
+            end = self.converse(post) => answer.outcome_now().unwrap_or(Err(end)),
         };
         giving_up.id = None;
         outcome
@@ -222,7 +212,8 @@ impl Endpoint {
             .shared
             .peer()
             .is_some_and(|peer| peer.era == Era::Modern);
-        let body = self.fitting(wire::message(None, method, params))?;
+        let body = wire::message(None, method, params);
+        self.fitting(&body)?;
         self.post_only(
             body,
             &Sent {
@@ -234,7 +225,7 @@ impl Endpoint {
         .await
     }
 
-    fn fitting(&self, body: Vec<u8>) -> Result<Vec<u8>, Error> {
+    fn fitting(&self, body: &[u8]) -> Result<(), Error> {
         if body.len() > self.max_message {
             return Err(Error::Protocol(format!(
                 "the message is {} bytes long, more than the {} allowed",
@@ -242,12 +233,12 @@ impl Endpoint {
                 self.max_message
             )));
         }
-        Ok(body)
+        Ok(())
     }
 
     /// A message without an answer.
     async fn post_only(&self, body: Vec<u8>, sent: &Sent<'_>) -> Result<(), Error> {
-        let response = self.post(body, sent).await?;
+        let response = self.post(body.into(), sent).await?;
         if response.status().is_success() {
             Ok(())
         } else {
@@ -255,7 +246,7 @@ impl Endpoint {
         }
     }
 
-    async fn post(&self, body: Vec<u8>, sent: &Sent<'_>) -> Result<Response, Error> {
+    async fn post(&self, body: Bytes, sent: &Sent<'_>) -> Result<Response, Error> {
         let headers = self.headers(Some(sent));
         let request = self
             .target
@@ -316,8 +307,10 @@ impl Endpoint {
     }
 
     /// Posts a request and hands out everything that comes back. Gives the reason why nothing more will come.
-    async fn converse(self: &Arc<Self>, id: u64, body: Vec<u8>, sent: &Sent<'_>) -> Error {
-        let response = match self.post(body, sent).await {
+    async fn converse(self: &Arc<Self>, post: &Post<'_>) -> Error {
+        let Post { id, sent, body } = post;
+        let id = *id;
+        let response = match self.post(body.clone(), sent).await {
             Ok(response) => response,
             Err(error) => return error,
         };
@@ -328,10 +321,10 @@ impl Endpoint {
             lock(&self.state).session = response.headers().get("mcp-session-id").cloned();
         }
         match content_type(&response).as_str() {
-            "text/event-stream" => self.follow(response, !sent.modern).await,
+            "text/event-stream" => self.follow(response, id, !sent.modern).await,
             "application/json" => match self.body(response, self.max_message).await {
                 Ok(body) => {
-                    self.on_message(&body);
+                    self.on_message(&body, Some(id));
                     Error::Protocol("the server answered something else than was asked".to_owned())
                 }
                 Err(error) => error,
@@ -350,19 +343,15 @@ impl Endpoint {
     }
 
     /// Hands out a stream of events, and picks it up where it broke off if the server numbers its events.
-    async fn follow(self: &Arc<Self>, mut response: Response, resumable: bool) -> Error {
-        let mut last_event = None;
-        let mut retry = RETRY;
-        let mut empty = 0;
+    async fn follow(self: &Arc<Self>, mut response: Response, id: u64, resumable: bool) -> Error {
+        let mut so_far = SoFar::default();
         loop {
-            let end = self
-                .stream(response, &mut last_event, &mut retry, &mut empty)
-                .await;
-            if !resumable || last_event.is_none() || empty > EMPTY_RESUMPTIONS {
+            let end = self.stream(response, Some(id), &mut so_far).await;
+            if !resumable || so_far.last_event.is_none() || so_far.empty > EMPTY_RESUMPTIONS {
                 return end;
             }
-            tokio::time::sleep(retry).await;
-            response = match self.get(last_event.as_deref()).await {
+            tokio::time::sleep(so_far.retry).await;
+            response = match self.get(so_far.last_event.as_deref()).await {
                 Ok(response)
                     if response.status() == StatusCode::OK
                         && content_type(&response) == "text/event-stream" =>
@@ -377,16 +366,15 @@ impl Endpoint {
                 }
                 Err(error) => return Error::Interrupted(error.to_string()),
             };
-            empty += 1;
+            so_far.empty += 1;
         }
     }
 
     async fn stream(
         self: &Arc<Self>,
         mut response: Response,
-        last_event: &mut Option<String>,
-        retry: &mut Duration,
-        empty: &mut u32,
+        during: Option<u64>,
+        so_far: &mut SoFar,
     ) -> Error {
         let mut decoder = SseDecoder::new(self.max_message);
         loop {
@@ -394,14 +382,14 @@ impl Endpoint {
                 Ok(Some(bytes)) => {
                     let fits = decoder.push(&bytes, |event| {
                         if let Some(id) = event.id {
-                            *last_event = Some(id);
+                            so_far.last_event = Some(id);
                         }
                         if let Some(ms) = event.retry_ms {
-                            *retry = Duration::from_millis(ms).min(RETRY_MOST);
+                            so_far.retry = Duration::from_millis(ms).min(RETRY_MOST);
                         }
                         if !event.data.is_empty() {
-                            *empty = 0;
-                            self.on_message(&event.data);
+                            so_far.empty = 0;
+                            self.on_message(&event.data, during);
                         }
                     });
                     if fits.is_err() {
@@ -417,10 +405,12 @@ impl Endpoint {
         }
     }
 
-    fn on_message(self: &Arc<Self>, bytes: &[u8]) {
+    fn on_message(self: &Arc<Self>, bytes: &[u8], during: Option<u64>) {
         let understood = wire::read(bytes, |incoming| match incoming {
-            Incoming::Request { id, method } => self.reply(&id, &method),
-            incoming => self.shared.dispatch(incoming),
+            Incoming::Request { id, method, params } => {
+                self.reply(self.shared.question(id, method, params, during));
+            }
+            incoming => self.shared.dispatch(incoming, during),
         });
         if understood.is_err() {
             tracing::debug!(
@@ -430,24 +420,37 @@ impl Endpoint {
         }
     }
 
-    /// Answers a request of the server. One too many at a time is left unanswered.
-    fn reply(self: &Arc<Self>, id: &RawValue, method: &str) {
-        let Ok(turn) = Arc::clone(&self.replying).try_acquire_owned() else {
-            return;
-        };
-        let body = wire::reply(id, method);
+    /// Answers a request of the server, now or when the answer is there. One too many to answer now is left unanswered.
+    fn reply(self: &Arc<Self>, question: Result<Question, Vec<u8>>) {
         let endpoint = Arc::clone(self);
-        tokio::spawn(async move {
-            let sent = Sent {
-                method: "",
-                name: None,
-                modern: false,
-            };
-            let replied =
-                tokio::time::timeout(CANCEL_WITHIN, endpoint.post_only(body, &sent)).await;
-            tracing::trace!(?replied, "answered a request of the server");
-            drop(turn);
-        });
+        match question {
+            Err(body) => {
+                let Ok(turn) = Arc::clone(&self.replying).try_acquire_owned() else {
+                    return;
+                };
+                tokio::spawn(async move {
+                    endpoint.post_reply(body).await;
+                    drop(turn);
+                });
+            }
+            Ok(question) => {
+                tokio::spawn(async move {
+                    if let Some(body) = question.answer().await {
+                        endpoint.post_reply(body).await;
+                    }
+                });
+            }
+        }
+    }
+
+    async fn post_reply(&self, body: Vec<u8>) {
+        let sent = Sent {
+            method: "",
+            name: None,
+            modern: false,
+        };
+        let replied = tokio::time::timeout(CANCEL_WITHIN, self.post_only(body, &sent)).await;
+        tracing::trace!(?replied, "answered a request of the server");
     }
 
     /// What a status other than success means.
@@ -541,24 +544,22 @@ impl Endpoint {
     }
 
     async fn hear(self: &Arc<Self>) {
-        let mut last_event = None;
-        let mut retry = RETRY;
-        let mut empty = 0;
+        let mut so_far = SoFar::default();
         loop {
-            match self.get(last_event.as_deref()).await {
+            match self.get(so_far.last_event.as_deref()).await {
                 Ok(response)
                     if response.status() == StatusCode::OK
                         && content_type(&response) == "text/event-stream" =>
                 {
-                    self.stream(response, &mut last_event, &mut retry, &mut empty)
-                        .await;
+                    self.stream(response, None, &mut so_far).await;
                 }
                 // No such stream (405), or no such session: the next request will find out.
                 Ok(_) => return,
                 Err(error) => tracing::debug!(%error, "listening between requests failed"),
             }
-            empty += 1;
-            tokio::time::sleep((retry * empty.min(30)).clamp(RETRY, RETRY_MOST)).await;
+            so_far.empty += 1;
+            let pause = so_far.retry * so_far.empty.min(30);
+            tokio::time::sleep(pause.clamp(RETRY, RETRY_MOST)).await;
         }
     }
 
@@ -600,6 +601,54 @@ impl Endpoint {
     }
 }
 
+/// How far a stream that may break off has come.
+struct SoFar {
+    last_event: Option<String>,
+    retry: Duration,
+    /// Resumptions in a row that brought nothing.
+    empty: u32,
+}
+
+impl Default for SoFar {
+    fn default() -> Self {
+        Self {
+            last_event: None,
+            retry: RETRY,
+            empty: 0,
+        }
+    }
+}
+
+/// A request, ready to be posted, more than once if need be.
+pub(crate) struct Post<'a> {
+    id: u64,
+    sent: Sent<'a>,
+    body: Bytes,
+}
+
+impl<'a> Post<'a> {
+    pub(crate) fn new(id: u64, method: &'a str, body: Vec<u8>, modern: bool) -> Self {
+        let sent = Sent {
+            method,
+            name: None,
+            modern,
+        };
+        Self {
+            id,
+            sent,
+            body: body.into(),
+        }
+    }
+
+    /// Reads what it is about out of its parameters, of which `field` is another on the way.
+    pub(crate) fn about(mut self, params: Option<&RawValue>, field: Option<(&str, &str)>) -> Self {
+        if self.sent.modern {
+            self.sent.name = name_header(self.sent.method, params, field);
+        }
+        self
+    }
+}
+
 /// What the headers of a POST depend on.
 struct Sent<'a> {
     method: &'a str,
@@ -636,19 +685,27 @@ impl Drop for GivingUp<'_> {
 }
 
 /// `Mcp-Name`: what the request is about, where the specification asks for it.
-fn name_header(method: &str, params: Option<&RawValue>) -> Option<HeaderValue> {
-    #[derive(Deserialize)]
-    struct View {
-        name: Option<String>,
-        uri: Option<String>,
-    }
-    let view: View = serde_json::from_str(params?.get()).ok()?;
-    let name = match method {
-        "tools/call" | "prompts/get" => view.name,
-        "resources/read" => view.uri,
+fn name_header(
+    method: &str,
+    params: Option<&RawValue>,
+    field: Option<(&str, &str)>,
+) -> Option<HeaderValue> {
+    let key = named_by(method)?;
+    let text = match field {
+        Some((field, text)) if field == key => text,
+        _ => Object::read(params?.get())?.get(key)?,
+    };
+    json::string(text).map(|name| header_value(&name))
+}
+
+/// The field of the parameters that `Mcp-Name` repeats.
+pub(crate) fn named_by(method: &str) -> Option<&'static str> {
+    match method {
+        "tools/call" | "prompts/get" => Some("name"),
+        "resources/read" => Some("uri"),
+        "tasks/get" | "tasks/update" | "tasks/cancel" => Some("taskId"),
         _ => None,
-    }?;
-    Some(header_value(&name))
+    }
 }
 
 /// A header's value: plain if it is visible ASCII (and does not look encoded), else in the specification's base64 form.

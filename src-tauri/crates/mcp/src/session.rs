@@ -2,10 +2,13 @@
 
 use crate::{
     Closed, Error, Garbage, HttpTarget, Notification, Progress,
-    http::Endpoint,
+    asked::{self, Asked, Pause, Question},
+    http::{Endpoint, Post},
+    json::push_string,
     stdio::Pipe,
+    subscription::Tap,
     wire,
-    wire::{Incoming, Outcome},
+    wire::{Dress, Incoming, Outcome},
 };
 use flotilla_contract::tool::{Era, Peer};
 use serde_json::value::RawValue;
@@ -14,7 +17,7 @@ use std::{
     future::Future,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicU32, AtomicU64, Ordering},
     },
     time::{Duration, Instant},
 };
@@ -51,6 +54,11 @@ pub struct Options {
     /// Where lines of a child's output go that are no messages (default: dropped). When it is full, lines are dropped and
     /// counted. Pipes only.
     pub garbage: Option<mpsc::Sender<Garbage>>,
+    /// What a legacy server is told that its client can do, an object (default `{}`: nothing).
+    pub capabilities: Option<Box<RawValue>>,
+    /// Where a legacy server's own requests go (default: nowhere). When it is full, when 32 are open, or when there is
+    /// none, the server is told that there is no such method; `ping` is always answered here.
+    pub asked: Option<mpsc::Sender<Asked>>,
 }
 
 impl Default for Options {
@@ -63,6 +71,8 @@ impl Default for Options {
             max_message: 16 * 1024 * 1024,
             listen: true,
             garbage: None,
+            capabilities: None,
+            asked: None,
         }
     }
 }
@@ -70,12 +80,25 @@ impl Default for Options {
 /// How one request is waited for.
 #[derive(Clone, Debug)]
 pub struct RequestOptions {
-    /// How long without an answer or progress (default 60 s).
+    /// How long without an answer or progress (default 60 s). A question of the server's that is open stops this clock.
     pub timeout: Duration,
     /// How long in all, progress or not (default: no limit).
     pub total_timeout: Option<Duration>,
     /// Asks the server for progress and gets it. When it is full, progress is dropped. (Default: not asked for.)
     pub on_progress: Option<mpsc::Sender<Progress>>,
+    /// Gets what the server says about this request, for instance `notifications/message`, but nothing that is about the
+    /// server as a whole (`…/list_changed`, `notifications/resources/updated`). What came in the response stream of
+    /// this very request goes here instead of to [`Session::notifications`]; what came in no request's stream (always so
+    /// on pipes) goes to both, and only while this is the one request under way. When it is full, only there.
+    pub on_notification: Option<mpsc::Sender<Notification>>,
+    /// Which of the caller's own requests this is: given back in [`Asked::during`] when the server asks something about it.
+    pub origin: Option<u64>,
+    /// What a modern server is told that its client can do, an object (default `{}`).
+    pub client_capabilities: Option<Box<RawValue>>,
+    /// From which level on a modern server is to send `notifications/message` (default: it sends none).
+    pub log_level: Option<String>,
+    /// A field of the parameters that is set on the way, and its text: the tool's own name, for instance.
+    pub rename: Option<(&'static str, String)>,
     /// Ends the wait, and tells the server.
     pub cancel: CancellationToken,
 }
@@ -86,6 +109,11 @@ impl Default for RequestOptions {
             timeout: Duration::from_secs(60),
             total_timeout: None,
             on_progress: None,
+            on_notification: None,
+            origin: None,
+            client_capabilities: None,
+            log_level: None,
+            rename: None,
             cancel: CancellationToken::new(),
         }
     }
@@ -112,6 +140,8 @@ struct Inner {
     link: Link,
     shared: Arc<Shared>,
     options: Options,
+    /// Who we are, as JSON.
+    client: String,
 }
 
 enum Link {
@@ -126,7 +156,7 @@ impl Session {
         writer: impl AsyncWrite + Send + Unpin + 'static,
         mut options: Options,
     ) -> Self {
-        let shared = Arc::new(Shared::new());
+        let shared = Arc::new(Shared::new(options.asked.take()));
         let pipe = Pipe::open(
             reader,
             writer,
@@ -134,29 +164,30 @@ impl Session {
             options.max_message,
             options.garbage.take(),
         );
-        Self {
-            inner: Arc::new(Inner {
-                link: Link::Stdio(pipe),
-                shared,
-                options,
-            }),
-        }
+        Self::over(Link::Stdio(pipe), shared, options)
     }
 
     /// A session with a streamable HTTP endpoint. Connects with the first request. Needs a Tokio runtime.
     pub fn http(target: HttpTarget, mut options: Options) -> Self {
         options.garbage = None;
-        let shared = Arc::new(Shared::new());
+        let shared = Arc::new(Shared::new(options.asked.take()));
         let endpoint = Arc::new(Endpoint::new(
             target,
             Arc::clone(&shared),
             options.max_message,
         ));
+        Self::over(Link::Http(endpoint), shared, options)
+    }
+
+    fn over(link: Link, shared: Arc<Shared>, options: Options) -> Self {
+        let client =
+            serde_json::json!({"name": options.client_name, "version": options.client_version});
         Self {
             inner: Arc::new(Inner {
-                link: Link::Http(endpoint),
+                link,
                 shared,
                 options,
+                client: client.to_string(),
             }),
         }
     }
@@ -173,53 +204,86 @@ impl Session {
         params: Option<Box<RawValue>>,
         options: RequestOptions,
     ) -> Outcome {
-        let touched = Arc::new(Notify::new());
-        let exchange = self.exchange(method, params, options.on_progress, Arc::clone(&touched));
+        self.ask(method, params.as_deref(), options, false).await
+    }
+
+    /// Passes a client's request on, and waits for its result, which is given as it came. The parameters keep their bytes
+    /// but for what the client said to its neighbour alone: the keys of `_meta` that begin with `io.modelcontextprotocol/`
+    /// (a `related-task` is kept) and `progressToken` make room for this hop's own; a `_meta` that held nothing else goes.
+    ///
+    /// Dropping the future gives the request up, and tells the server.
+    ///
+    /// # Errors
+    /// As [`request`](Self::request).
+    pub async fn relay(
+        &self,
+        method: &str,
+        params: Option<&RawValue>,
+        options: RequestOptions,
+    ) -> Outcome {
+        self.ask(method, params, options, true).await
+    }
+
+    async fn ask(
+        &self,
+        method: &str,
+        params: Option<&RawValue>,
+        options: RequestOptions,
+        relayed: bool,
+    ) -> Outcome {
+        let hooks = Hooks {
+            progress: options.on_progress.clone(),
+            notifications: options.on_notification.clone(),
+            origin: options.origin,
+            ..Hooks::default()
+        };
+        let exchange = self.exchange(method, params, &options, relayed, &hooks);
         bounded(
             exchange,
             options.timeout,
             options.total_timeout,
             &options.cancel,
-            &touched,
+            &hooks.signs,
         )
         .await
     }
 
-    async fn exchange(
+    pub(crate) async fn exchange(
         &self,
         method: &str,
-        params: Option<Box<RawValue>>,
-        on_progress: Option<mpsc::Sender<Progress>>,
-        touched: Arc<Notify>,
+        params: Option<&RawValue>,
+        options: &RequestOptions,
+        relayed: bool,
+        hooks: &Hooks,
     ) -> Outcome {
         let shared = &self.inner.shared;
         let id = shared.next_id();
-        let peer = shared.peer();
-        let modern = peer.as_ref().is_some_and(|peer| peer.era == Era::Modern);
-        let token = on_progress.is_some().then_some(id);
-        let params = self.dressed(params, modern, token)?;
+        let modern = shared.peer().is_some_and(|peer| peer.era == Era::Modern);
+        let rename = options.rename.as_ref().map(|(field, text)| {
+            let mut json = String::with_capacity(text.len() + 2);
+            push_string(&mut json, text);
+            (*field, json)
+        });
+        let field = rename.as_ref().map(|(field, json)| (*field, json.as_str()));
+        let mut dress = self.dress(modern, options);
+        dress.relayed = relayed;
+        dress.field = field;
+        if hooks.progress.is_some() {
+            dress.meta.push(("progressToken", id.to_string().into()));
+        }
+        let message = wire::request(id, method, params, &dress)?;
         match &self.inner.link {
             Link::Stdio(pipe) => {
-                let line = wire::message(Some(id), method, params.as_deref());
-                let answer = shared.wait_for(id, on_progress, touched)?;
-                pipe.request(shared, id, line, answer, true).await
+                let answer = shared.wait_for(id, hooks.clone())?;
+                pipe.request(shared, id, message, answer, true).await
             }
             Link::Http(endpoint) => {
                 let used = endpoint.renewals();
-                let call = |progress| {
-                    endpoint.request(
-                        id,
-                        method,
-                        params.as_deref(),
-                        modern,
-                        progress,
-                        Arc::clone(&touched),
-                    )
-                };
-                match call(on_progress.clone()).await {
+                let post = Post::new(id, method, message, modern).about(params, field);
+                match endpoint.request(&post, hooks).await {
                     Err(Error::SessionLost(_)) if !modern => {
                         self.renew(used).await?;
-                        call(on_progress).await
+                        endpoint.request(&post, hooks).await
                     }
                     outcome => outcome,
                 }
@@ -247,55 +311,57 @@ impl Session {
     pub(crate) async fn handshake(
         &self,
         method: &str,
-        params: Box<RawValue>,
+        params: Option<&RawValue>,
         modern: bool,
     ) -> Outcome {
         let shared = &self.inner.shared;
         let id = shared.next_id();
+        let options = RequestOptions::default();
+        let dress = self.dress(modern, &options);
+        let message = wire::request(id, method, params, &dress)?;
         match &self.inner.link {
             Link::Stdio(pipe) => {
-                let line = wire::message(Some(id), method, Some(&params));
-                let answer = shared.wait_for(id, None, Arc::default())?;
-                pipe.request(shared, id, line, answer, false).await
+                let answer = shared.wait_for(id, Hooks::default())?;
+                pipe.request(shared, id, message, answer, false).await
             }
             Link::Http(endpoint) => {
-                endpoint
-                    .request(id, method, Some(&params), modern, None, Arc::default())
-                    .await
+                let post = Post::new(id, method, message, modern);
+                endpoint.request(&post, &Hooks::default()).await
             }
         }
     }
 
-    /// What the era and the caller's wish for progress add to the parameters.
-    pub(crate) fn dressed(
-        &self,
-        params: Option<Box<RawValue>>,
-        modern: bool,
-        token: Option<u64>,
-    ) -> Result<Option<Box<RawValue>>, Error> {
-        let token = token.map(|token| token.to_string());
-        let client = modern.then(|| self.client_info());
+    /// What a modern server wants to be told with each request.
+    fn dress<'a>(&'a self, modern: bool, options: &'a RequestOptions) -> Dress<'a> {
+        let mut dress = Dress::default();
+        if !modern {
+            return dress;
+        }
+        let capabilities = options.client_capabilities.as_deref();
         let version = format!("\"{}\"", crate::MODERN_VERSION);
-        let mut set: Vec<(&str, &str)> = Vec::new();
-        if let Some(token) = &token {
-            set.push(("progressToken", token));
+        dress.meta.extend([
+            ("io.modelcontextprotocol/protocolVersion", version.into()),
+            (
+                "io.modelcontextprotocol/clientInfo",
+                self.client_info().into(),
+            ),
+            (
+                "io.modelcontextprotocol/clientCapabilities",
+                capabilities.map_or("{}", RawValue::get).into(),
+            ),
+        ]);
+        if let Some(level) = &options.log_level {
+            let mut json = String::new();
+            push_string(&mut json, level);
+            dress
+                .meta
+                .push(("io.modelcontextprotocol/logLevel", json.into()));
         }
-        if let Some(client) = &client {
-            set.push(("io.modelcontextprotocol/protocolVersion", &version));
-            set.push(("io.modelcontextprotocol/clientInfo", client));
-            set.push(("io.modelcontextprotocol/clientCapabilities", "{}"));
-        }
-        if set.is_empty() {
-            Ok(params)
-        } else {
-            wire::with_meta(params.as_deref(), &set).map(Some)
-        }
+        dress
     }
 
-    pub(crate) fn client_info(&self) -> String {
-        let options = &self.inner.options;
-        serde_json::json!({"name": options.client_name, "version": options.client_version})
-            .to_string()
+    pub(crate) fn client_info(&self) -> &str {
+        &self.inner.client
     }
 
     pub(crate) fn options(&self) -> &Options {
@@ -375,7 +441,7 @@ impl Session {
     }
 
     /// Starts to listen to a legacy HTTP server between requests.
-    pub(crate) fn listen(&self) {
+    pub(crate) fn listen_between(&self) {
         if let Link::Http(endpoint) = &self.inner.link
             && self.inner.options.listen
         {
@@ -427,13 +493,13 @@ impl Drop for Inner {
     }
 }
 
-/// Waits for `work` as long as the limits allow; progress starts `idle` anew, never `total`.
+/// Waits for `work` as long as the limits allow; progress starts `idle` anew, never `total`, and a question holds it up.
 async fn bounded<T>(
     work: impl Future<Output = Result<T, Error>>,
     idle: Duration,
     total: Option<Duration>,
     cancel: &CancellationToken,
-    touched: &Notify,
+    signs: &Signs,
 ) -> Result<T, Error> {
     tokio::pin!(work);
     let end = TokioInstant::now() + total.unwrap_or(FOREVER).min(FOREVER);
@@ -443,8 +509,12 @@ async fn bounded<T>(
             biased;
             outcome = &mut work => return outcome,
             () = cancel.cancelled() => return Err(Error::Cancelled),
-            () = touched.notified() => due = TokioInstant::now() + idle.min(FOREVER),
+            () = signs.touched.notified() => due = TokioInstant::now() + idle.min(FOREVER),
             () = tokio::time::sleep_until(due.min(end)) => {
+                if due < end && signs.questions.load(Ordering::Acquire) > 0 {
+                    due = TokioInstant::now() + idle.min(FOREVER);
+                    continue;
+                }
                 return Err(Error::Timeout(if end <= due { total.unwrap_or(idle) } else { idle }));
             }
         }
@@ -453,7 +523,7 @@ async fn bounded<T>(
 
 /// What the server says by itself.
 pub struct Notifications {
-    from: broadcast::Receiver<Arc<Notification>>,
+    pub(crate) from: broadcast::Receiver<Arc<Notification>>,
 }
 
 impl Notifications {
@@ -467,19 +537,51 @@ impl Notifications {
     }
 }
 
+/// Where what the server says about a request goes.
+#[derive(Clone, Default)]
+pub(crate) struct Hooks {
+    progress: Option<mpsc::Sender<Progress>>,
+    notifications: Option<mpsc::Sender<Notification>>,
+    origin: Option<u64>,
+    signs: Arc<Signs>,
+    /// The request is a subscription.
+    pub(crate) tap: Option<Arc<Tap>>,
+}
+
+impl Hooks {
+    /// Of a subscription.
+    pub(crate) fn tapped(tap: Tap) -> Self {
+        Self {
+            tap: Some(Arc::new(tap)),
+            ..Self::default()
+        }
+    }
+}
+
+/// Signs of life of a request under way.
+#[derive(Default)]
+pub(crate) struct Signs {
+    /// Starts the time limit anew.
+    pub(crate) touched: Notify,
+    /// Questions of the server's that are open.
+    pub(crate) questions: AtomicU32,
+}
+
 /// What the tasks of a connection and its callers share.
 pub(crate) struct Shared {
     next_id: AtomicU64,
     waiting: Mutex<HashMap<u64, Waiting>>,
     peer: Mutex<Option<Arc<Peer>>>,
     notifications: broadcast::Sender<Arc<Notification>>,
+    asked: Option<mpsc::Sender<Asked>>,
+    /// The server's questions that are open, by the texts of their ids.
+    pub(crate) questions: Mutex<HashMap<String, CancellationToken>>,
     closed: watch::Sender<Option<Closed>>,
 }
 
 struct Waiting {
     answer: oneshot::Sender<Outcome>,
-    progress: Option<mpsc::Sender<Progress>>,
-    touched: Arc<Notify>,
+    hooks: Hooks,
     sent: bool,
 }
 
@@ -521,12 +623,14 @@ impl Drop for Answer<'_> {
 }
 
 impl Shared {
-    fn new() -> Self {
+    fn new(asked: Option<mpsc::Sender<Asked>>) -> Self {
         Self {
             next_id: AtomicU64::new(1),
             waiting: Mutex::default(),
             peer: Mutex::default(),
             notifications: broadcast::channel(NOTIFICATIONS).0,
+            asked,
+            questions: Mutex::default(),
             closed: watch::channel(None).0,
         }
     }
@@ -539,19 +643,13 @@ impl Shared {
         lock(&self.peer).clone()
     }
 
-    pub(crate) fn wait_for(
-        &self,
-        id: u64,
-        progress: Option<mpsc::Sender<Progress>>,
-        touched: Arc<Notify>,
-    ) -> Result<Answer<'_>, Error> {
+    pub(crate) fn wait_for(&self, id: u64, hooks: Hooks) -> Result<Answer<'_>, Error> {
         let (answer, from) = oneshot::channel();
         lock(&self.waiting).insert(
             id,
             Waiting {
                 answer,
-                progress,
-                touched,
+                hooks,
                 sent: false,
             },
         );
@@ -575,8 +673,9 @@ impl Shared {
             .is_some()
     }
 
-    /// Hands an answer, progress or notification to whom it concerns.
-    pub(crate) fn dispatch(&self, incoming: Incoming) {
+    /// Hands an answer, progress or notification to whom it concerns. `during`: the request whose response stream it came
+    /// in, when it came in one.
+    pub(crate) fn dispatch(&self, incoming: Incoming, during: Option<u64>) {
         match incoming {
             Incoming::Answer {
                 id: Some(id),
@@ -587,24 +686,118 @@ impl Shared {
                     let _ = waiting.answer.send(outcome);
                 }
             }
-            Incoming::Notification(notification) => self.on_notification(notification),
+            Incoming::Notification(notification) => self.on_notification(notification, during),
             Incoming::Answer { id: None, .. } | Incoming::Request { .. } => {}
         }
     }
 
-    fn on_notification(&self, notification: Notification) {
+    fn on_notification(&self, mut notification: Notification, during: Option<u64>) {
         if let Some(token) = wire::progress_token(&notification) {
             // Progress of what nobody waits for is dropped, as a late answer is.
             if let Some(waiting) = lock(&self.waiting).get(&token)
-                && let (Some(progress), Some(params)) = (&waiting.progress, notification.params)
+                && let (Some(progress), Some(params)) =
+                    (&waiting.hooks.progress, notification.params)
             {
-                waiting.touched.notify_one();
+                waiting.hooks.signs.touched.notify_one();
                 let _ = progress.try_send(Progress { params });
             }
             return;
         }
+        if let Some(tap) = self.tap(&notification, during) {
+            let notification = Arc::new(notification);
+            if tap.take(&notification) {
+                let _ = self.notifications.send(notification);
+            }
+            return;
+        }
+        if let Some(id) = wire::withdrawn(&notification)
+            && let Some(question) = lock(&self.questions).get(id)
+        {
+            question.cancel();
+            return;
+        }
+        let to = match notification.of_whole_server() {
+            true => None,
+            false => self.concerned(during).and_then(|hooks| hooks.notifications),
+        };
+        if let Some(to) = to {
+            if during.is_none() {
+                notification.taken = to.try_send(notification.clone()).is_ok();
+            } else {
+                match to.try_send(notification) {
+                    Ok(()) => return,
+                    Err(refused) => notification = refused.into_inner(),
+                }
+            }
+        }
         // Fails when nobody listens.
         let _ = self.notifications.send(Arc::new(notification));
+    }
+
+    /// The request in whose response stream something came; without a stream, the one request under way.
+    fn concerned(&self, during: Option<u64>) -> Option<Hooks> {
+        let waiting = lock(&self.waiting);
+        match during {
+            Some(id) => waiting.get(&id).map(|waiting| waiting.hooks.clone()),
+            None => {
+                let mut all = waiting.values().filter(|one| one.hooks.tap.is_none());
+                let first = all.next()?;
+                all.next().is_none().then(|| first.hooks.clone())
+            }
+        }
+    }
+
+    /// The subscription that a notification belongs to: by its stream, or, on pipes, by what it says.
+    fn tap(&self, notification: &Notification, during: Option<u64>) -> Option<Arc<Tap>> {
+        let waiting = lock(&self.waiting);
+        let id = match during {
+            Some(id) => id,
+            None if waiting.values().any(|one| one.hooks.tap.is_some()) => {
+                wire::subscription(notification)?
+            }
+            None => return None,
+        };
+        waiting.get(&id)?.hooks.tap.clone()
+    }
+
+    /// The server asks something. Gives what will answer it, or the answer at once.
+    pub(crate) fn question(
+        self: &Arc<Self>,
+        id: Box<RawValue>,
+        method: String,
+        params: Option<Box<RawValue>>,
+        during: Option<u64>,
+    ) -> Result<Question, Vec<u8>> {
+        let at_once = wire::reply(&id, &method);
+        let modern = self.peer().is_some_and(|peer| peer.era == Era::Modern);
+        let Some(to) = self.asked.as_ref().filter(|_| method != "ping" && !modern) else {
+            return Err(at_once);
+        };
+        let withdrawn = CancellationToken::new();
+        {
+            let mut open = lock(&self.questions);
+            if open.len() >= asked::OPEN || open.contains_key(id.get()) {
+                return Err(at_once);
+            }
+            open.insert(id.get().to_owned(), withdrawn.clone());
+        }
+        let concerned = self.concerned(during);
+        let (reply, from) = oneshot::channel();
+        let asked = Asked {
+            method,
+            params,
+            during: concerned.as_ref().and_then(|hooks| hooks.origin),
+            reply,
+        };
+        // Dropped when the question cannot be passed on, it takes itself off the table.
+        let question = Question {
+            id,
+            shared: Arc::clone(self),
+            reply: from,
+            withdrawn,
+            _pause: concerned.map(|hooks| Pause::of(hooks.signs)),
+        };
+        to.try_send(asked).map(|()| question).map_err(|_| at_once)
     }
 
     /// The first reason stays.

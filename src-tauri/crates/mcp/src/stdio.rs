@@ -2,6 +2,7 @@
 
 use crate::{
     Closed, Error,
+    asked::Question,
     framing::{Line, LineDecoder},
     session::{Answer, Shared},
     wire::{self, Incoming},
@@ -255,7 +256,7 @@ fn resize(buffer: &mut Vec<u8>, wanted: usize) {
 
 fn on_line(
     line: Line<'_>,
-    shared: &Shared,
+    shared: &Arc<Shared>,
     replies: &mpsc::WeakSender<Box<Outgoing>>,
     garbage: &mut GarbageSink,
 ) {
@@ -265,17 +266,10 @@ fn on_line(
             let mut unasked = false;
             let understood = wire::read(line, |incoming| match incoming {
                 Incoming::Answer { id: None, .. } => unasked = true,
-                Incoming::Request { id, method } => {
-                    // Dropped when the queue is full: a server that asks without reading gets no answer.
-                    if let Some(queue) = replies.upgrade() {
-                        let _ = queue.try_send(Box::new(Outgoing {
-                            request: None,
-                            line: wire::reply(&id, &method),
-                            _room: None,
-                        }));
-                    }
+                Incoming::Request { id, method, params } => {
+                    answer(replies, shared.question(id, method, params, None));
                 }
-                incoming => shared.dispatch(incoming),
+                incoming => shared.dispatch(incoming, None),
             });
             if understood.is_err() {
                 garbage.put(GarbageKind::NotRpc, line, line.len() as u64);
@@ -288,12 +282,42 @@ fn on_line(
                 let outcome = Err(Error::Protocol(format!(
                     "the answer is {bytes} bytes long, more than allowed"
                 )));
-                shared.dispatch(Incoming::Answer {
+                let answer = Incoming::Answer {
                     id: Some(id),
                     outcome,
-                });
+                };
+                shared.dispatch(answer, None);
             }
             garbage.put(GarbageKind::TooLong, head, bytes);
+        }
+    }
+}
+
+/// Answers a request of the server, now or when the answer is there.
+fn answer(replies: &mpsc::WeakSender<Box<Outgoing>>, question: Result<Question, Vec<u8>>) {
+    let outgoing = |line| {
+        Box::new(Outgoing {
+            request: None,
+            line,
+            _room: None,
+        })
+    };
+    match question {
+        Err(line) => {
+            // Dropped when the queue is full: a server that asks without reading gets no answer.
+            if let Some(queue) = replies.upgrade() {
+                let _ = queue.try_send(outgoing(line));
+            }
+        }
+        Ok(question) => {
+            let replies = replies.clone();
+            tokio::spawn(async move {
+                if let Some(line) = question.answer().await
+                    && let Some(queue) = replies.upgrade()
+                {
+                    let _ = queue.send(outgoing(line)).await;
+                }
+            });
         }
     }
 }

@@ -1,12 +1,12 @@
 //! JSON-RPC messages in and out, with everything inside them left as it came.
 
-use crate::Error;
-use serde::{
-    Deserialize, Deserializer,
-    de::{MapAccess, Visitor},
+use crate::{
+    Error,
+    json::{Object, push_string},
 };
+use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
-use std::{borrow::Cow, fmt};
+use std::borrow::Cow;
 
 /// Longest id of a server's own request, in bytes.
 const LONGEST_ID: usize = 256;
@@ -18,6 +18,15 @@ pub struct Notification {
     pub method: String,
     /// Its parameters, as they came.
     pub params: Option<Box<RawValue>>,
+    /// Whether the request under way got it too, through [`RequestOptions::on_notification`](crate::RequestOptions).
+    pub taken: bool,
+}
+
+impl Notification {
+    /// Whether it is about the server rather than about a request.
+    pub(crate) fn of_whole_server(&self) -> bool {
+        self.method.ends_with("/list_changed") || self.method == "notifications/resources/updated"
+    }
 }
 
 /// A sign of life from a long request.
@@ -50,7 +59,11 @@ pub(crate) enum Incoming {
     /// An answer; without an id when it is not one of ours (or the server could not tell).
     Answer { id: Option<u64>, outcome: Outcome },
     /// The server asks something of us.
-    Request { id: Box<RawValue>, method: String },
+    Request {
+        id: Box<RawValue>,
+        method: String,
+        params: Option<Box<RawValue>>,
+    },
     /// The server says something.
     Notification(Notification),
 }
@@ -113,10 +126,12 @@ fn read_one(envelope: Envelope<'_>) -> Result<Incoming, NotRpc> {
             Some(id) => Incoming::Request {
                 id: id.to_owned(),
                 method,
+                params: envelope.params.map(ToOwned::to_owned),
             },
             None => Incoming::Notification(Notification {
                 method,
                 params: envelope.params.map(ToOwned::to_owned),
+                taken: false,
             }),
         });
     }
@@ -174,13 +189,101 @@ pub(crate) fn progress_token(notification: &Notification) -> Option<u64> {
     number(view.token.get())
 }
 
-/// A request (with an id) or a notification (without), on one line.
-pub(crate) fn message(id: Option<u64>, method: &str, params: Option<&RawValue>) -> Vec<u8> {
-    let mut text =
-        String::with_capacity(64 + method.len() + params.map_or(0, |params| params.get().len()));
+/// The text of the id of the question that a server withdraws, if the notification says so.
+pub(crate) fn withdrawn(notification: &Notification) -> Option<&str> {
+    if notification.method != "notifications/cancelled" {
+        return None;
+    }
+    Object::read(notification.params.as_ref()?.get())?.get("requestId")
+}
+
+/// The subscription of ours that a notification says it belongs to.
+pub(crate) fn subscription(notification: &Notification) -> Option<u64> {
+    let params = Object::read(notification.params.as_ref()?.get())?;
+    let meta = Object::read(params.get("_meta")?)?;
+    number(meta.get("io.modelcontextprotocol/subscriptionId")?)
+}
+
+/// What this hop changes in the parameters of a request.
+#[derive(Default)]
+pub(crate) struct Dress<'a> {
+    /// Whether what the hop before this one said in `_meta` goes.
+    pub(crate) relayed: bool,
+    /// What is set in `_meta`: keys, and the texts of values.
+    pub(crate) meta: Vec<(&'static str, Cow<'a, str>)>,
+    /// A field that is set, and the text of its value.
+    pub(crate) field: Option<(&'a str, &'a str)>,
+}
+
+impl Dress<'_> {
+    /// Writes `,"params":…`, or nothing when there are none.
+    fn write(&self, out: &mut String, params: Option<&RawValue>) -> Result<(), Error> {
+        let bare = self.meta.is_empty() && self.field.is_none();
+        if bare && (params.is_none() || !self.relayed) {
+            if let Some(params) = params {
+                out.push_str(r#","params":"#);
+                out.push_str(params.get());
+            }
+            return Ok(());
+        }
+        let malformed =
+            || Error::Protocol("parameters and their _meta must be JSON objects".to_owned());
+        let object = Object::read(params.map_or("{}", RawValue::get)).ok_or_else(malformed)?;
+        let former = Object::read(object.get("_meta").unwrap_or("{}")).ok_or_else(malformed)?;
+        let kept = |key: &str| !(self.relayed && of_one_hop(key));
+        let cut = former.keys().any(|key| !kept(&key));
+        // An object that held nothing but the other hop's words goes with them.
+        let emptied = cut && self.meta.is_empty() && !former.keys().any(|key| kept(&key));
+        let mut meta = String::new();
+        let mut set: Vec<(&str, &str)> = self.field.into_iter().collect();
+        if (cut || !self.meta.is_empty()) && !emptied {
+            former.write(&mut meta, kept, &self.meta);
+            set.push(("_meta", &meta));
+        }
+        out.push_str(r#","params":"#);
+        object.write(out, |key| !(emptied && key == "_meta"), &set);
+        Ok(())
+    }
+}
+
+/// Whether a key of `_meta` is said between neighbours only. A task's id is said from end to end.
+fn of_one_hop(key: &str) -> bool {
+    key == "progressToken"
+        || key
+            .strip_prefix("io.modelcontextprotocol/")
+            .is_some_and(|name| name != "related-task")
+}
+
+/// A request, on one line.
+pub(crate) fn request(
+    id: u64,
+    method: &str,
+    params: Option<&RawValue>,
+    dress: &Dress<'_>,
+) -> Result<Vec<u8>, Error> {
+    let added = dress
+        .meta
+        .iter()
+        .map(|(key, value)| key.len() + value.len());
+    let room = params.map_or(0, |params| params.get().len()) + added.sum::<usize>();
+    let mut text = String::with_capacity(192 + method.len() + room);
+    text.push_str(r#"{"jsonrpc":"2.0","id":"#);
+    text.push_str(&id.to_string());
+    text.push_str(r#","method":"#);
+    push_string(&mut text, method);
+    dress.write(&mut text, params)?;
+    text.push('}');
+    Ok(one_line(text))
+}
+
+/// A message without an answer (or, with the text of an id, a request as it is), on one line.
+pub(crate) fn message(id: Option<&str>, method: &str, params: Option<&RawValue>) -> Vec<u8> {
+    let room = params.map_or(0, |params| params.get().len());
+    let mut text = String::with_capacity(64 + method.len() + room);
     text.push_str(r#"{"jsonrpc":"2.0""#);
     if let Some(id) = id {
-        text.push_str(&format!(r#","id":{id}"#));
+        text.push_str(r#","id":"#);
+        text.push_str(id);
     }
     text.push_str(r#","method":"#);
     push_string(&mut text, method);
@@ -192,16 +295,40 @@ pub(crate) fn message(id: Option<u64>, method: &str, params: Option<&RawValue>) 
     one_line(text)
 }
 
+/// An answer: the texts of an id and of a result or an error.
+pub(crate) fn answer(id: &str, outcome: Result<&str, &str>) -> Vec<u8> {
+    let (kind, body) = match outcome {
+        Ok(result) => (r#","result":"#, result),
+        Err(error) => (r#","error":"#, error),
+    };
+    let mut text = String::with_capacity(40 + id.len() + body.len());
+    text.push_str(r#"{"jsonrpc":"2.0","id":"#);
+    text.push_str(id);
+    text.push_str(kind);
+    text.push_str(body);
+    text.push('}');
+    one_line(text)
+}
+
+/// An error's text.
+pub(crate) fn error(code: i64, message: &str, data: Option<&RawValue>) -> String {
+    let mut text = format!(r#"{{"code":{code},"message":"#);
+    push_string(&mut text, message);
+    if let Some(data) = data {
+        text.push_str(r#","data":"#);
+        text.push_str(data.get());
+    }
+    text.push('}');
+    text
+}
+
 /// The answer to a request of the server: `{}` to `ping`, a refusal to all else.
 pub(crate) fn reply(id: &RawValue, method: &str) -> Vec<u8> {
-    let id = id.get();
-    one_line(if method == "ping" {
-        format!(r#"{{"jsonrpc":"2.0","id":{id},"result":{{}}}}"#)
-    } else {
-        format!(
-            r#"{{"jsonrpc":"2.0","id":{id},"error":{{"code":-32601,"message":"this client offers no such method"}}}}"#
-        )
-    })
+    if method == "ping" {
+        return answer(id.get(), Ok("{}"));
+    }
+    let refusal = error(-32601, "this client offers no such method", None);
+    answer(id.get(), Err(&refusal))
 }
 
 pub(crate) fn cancelled(id: u64) -> Vec<u8> {
@@ -214,89 +341,16 @@ pub(crate) fn cancelled(id: u64) -> Vec<u8> {
 /// A line break inside relayed JSON can only be white space between tokens, but would end the message on a pipe.
 fn one_line(text: String) -> Vec<u8> {
     let mut bytes = text.into_bytes();
-    for byte in &mut bytes {
-        if matches!(byte, b'\n' | b'\r') {
-            *byte = b' ';
-        }
-    }
+    blank_line_ends(&mut bytes);
     bytes
 }
 
-/// An object one level deep: keys in their order, values untouched.
-struct Shallow<'a>(Vec<(String, &'a RawValue)>);
-
-impl<'de: 'a, 'a> Deserialize<'de> for Shallow<'a> {
-    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
-        struct Fields;
-        impl<'de> Visitor<'de> for Fields {
-            type Value = Vec<(String, &'de RawValue)>;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("an object")
-            }
-
-            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
-                let mut fields = Vec::new();
-                while let Some(field) = map.next_entry()? {
-                    fields.push(field);
-                }
-                Ok(fields)
-            }
-        }
-        from.deserialize_map(Fields).map(Self)
+pub(crate) fn blank_line_ends(bytes: &mut [u8]) {
+    let mut from = 0;
+    while let Some(at) = memchr::memchr2(b'\n', b'\r', &bytes[from..]) {
+        bytes[from + at] = b' ';
+        from += at + 1;
     }
-}
-
-/// `params` with these fields set in its `_meta`; all else keeps its place and its text.
-pub(crate) fn with_meta(
-    params: Option<&RawValue>,
-    set: &[(&str, &str)],
-) -> Result<Box<RawValue>, Error> {
-    let malformed =
-        |_| Error::Protocol("parameters and their _meta must be JSON objects".to_owned());
-    let Shallow(fields) =
-        serde_json::from_str(params.map_or("{}", RawValue::get)).map_err(malformed)?;
-    let meta = fields
-        .iter()
-        .find(|(key, _)| key == "_meta")
-        .map_or("{}", |(_, meta)| meta.get());
-    let Shallow(meta) = serde_json::from_str(meta).map_err(malformed)?;
-
-    let kept = meta
-        .iter()
-        .filter(|(key, _)| set.iter().all(|(name, _)| name != key));
-    let meta = object(
-        kept.map(|(key, value)| (key.as_str(), value.get()))
-            .chain(set.iter().copied()),
-    );
-    let mut out: Vec<(&str, &str)> = fields
-        .iter()
-        .map(|(key, value)| (key.as_str(), value.get()))
-        .collect();
-    match out.iter_mut().find(|(key, _)| *key == "_meta") {
-        Some((_, value)) => *value = &meta,
-        None => out.push(("_meta", &meta)),
-    }
-    RawValue::from_string(object(out.into_iter()))
-        .map_err(|error| Error::Protocol(error.to_string()))
-}
-
-fn object<'a>(fields: impl Iterator<Item = (&'a str, &'a str)>) -> String {
-    let mut out = String::from("{");
-    for (index, (key, value)) in fields.enumerate() {
-        if index > 0 {
-            out.push(',');
-        }
-        push_string(&mut out, key);
-        out.push(':');
-        out.push_str(value);
-    }
-    out.push('}');
-    out
-}
-
-pub(crate) fn push_string(out: &mut String, text: &str) {
-    out.push_str(&serde_json::Value::from(text).to_string());
 }
 
 /// The start of a text, for a message.
@@ -375,14 +429,29 @@ mod tests {
         assert!(ask(1_000).is_err());
     }
 
+    /// The parameters of a request, dressed so.
+    fn dressed(params: Option<&str>, dress: &Dress<'_>) -> Option<String> {
+        let params = params.map(raw);
+        let line = request(1, "m", params.as_deref(), dress).unwrap();
+        let text = String::from_utf8(line).unwrap();
+        let rest = text
+            .strip_prefix(r#"{"jsonrpc":"2.0","id":1,"method":"m""#)
+            .unwrap();
+        let params = rest
+            .strip_suffix('}')
+            .unwrap()
+            .strip_prefix(r#","params":"#);
+        params.map(ToOwned::to_owned)
+    }
+
     #[test]
     fn meta_is_set_without_touching_the_rest() {
         let check = |params: Option<&str>, expected: &str| {
-            let params = params.map(raw);
-            assert_eq!(
-                with_meta(params.as_deref(), &[("t", "9")]).unwrap().get(),
-                expected
-            );
+            let dress = Dress {
+                meta: vec![("t", "9".into())],
+                ..Dress::default()
+            };
+            assert_eq!(dressed(params, &dress).as_deref(), Some(expected));
         };
         check(None, r#"{"_meta":{"t":9}}"#);
         check(
@@ -390,16 +459,75 @@ mod tests {
             r#"{"b":1.50,"a":{"y":1,"x":2},"_meta":{"t":9}}"#,
         );
         check(
-            Some(r#"{"_meta":{"t":1,"trace\"parent":"q"},"a":1e2}"#),
-            r#"{"_meta":{"trace\"parent":"q","t":9},"a":1e2}"#,
+            Some(r#"{"_meta": {"t":1, "trace\"parent":"q"},"a":1e2}"#),
+            r#"{"_meta": {"t":9, "trace\"parent":"q"},"a":1e2}"#,
         );
-        assert!(with_meta(Some(&raw("[1]")), &[]).is_err());
+        let dress = Dress {
+            meta: vec![("t", "9".into())],
+            ..Dress::default()
+        };
+        assert!(request(1, "m", Some(&raw("[1]")), &dress).is_err());
+        assert_eq!(
+            dressed(Some("[ 1 ]"), &Dress::default()).as_deref(),
+            Some("[ 1 ]")
+        );
+    }
+
+    #[test]
+    fn what_one_hop_said_goes_no_further() {
+        let check = |params: Option<&str>, set: bool, expected: Option<&str>| {
+            let dress = Dress {
+                relayed: true,
+                meta: if set {
+                    vec![("progressToken", "9".into())]
+                } else {
+                    Vec::new()
+                },
+                field: None,
+            };
+            assert_eq!(dressed(params, &dress).as_deref(), expected, "{params:?}");
+        };
+        let client = r#"{"name":"t", "_meta":{"io.modelcontextprotocol/protocolVersion":"2026-07-28","traceparent":"00-1","progressToken":"p","io.modelcontextprotocol/related-task":{"taskId":"1"}} }"#;
+        check(
+            Some(client),
+            false,
+            Some(
+                r#"{"name":"t", "_meta":{"traceparent":"00-1","io.modelcontextprotocol/related-task":{"taskId":"1"}} }"#,
+            ),
+        );
+        let only = r#"{ "a":1, "_meta":{"progressToken":1} }"#;
+        check(Some(only), false, Some(r#"{ "a":1 }"#));
+        check(
+            Some(only),
+            true,
+            Some(r#"{ "a":1, "_meta":{"progressToken":9} }"#),
+        );
+        check(Some(r#"{"_meta":{}}"#), false, Some(r#"{"_meta":{}}"#));
+        check(Some(r#"{ "a" : 1.0 }"#), false, Some(r#"{ "a" : 1.0 }"#));
+        check(None, false, None);
+        check(None, true, Some(r#"{"_meta":{"progressToken":9}}"#));
+    }
+
+    #[test]
+    fn a_field_takes_another_value_where_it_stands() {
+        let dress = Dress {
+            field: Some(("name", r#""add""#)),
+            ..Dress::default()
+        };
+        assert_eq!(
+            dressed(
+                Some(r#"{"name":"calc__add", "arguments":{"name":1.0}}"#),
+                &dress
+            )
+            .as_deref(),
+            Some(r#"{"name":"add", "arguments":{"name":1.0}}"#)
+        );
     }
 
     #[test]
     fn a_message_is_one_line_whatever_it_carries() {
         let params = raw("{\n  \"text\": \"a\\nb\"\r\n}");
-        let line = message(Some(1), "tools/call", Some(&params));
+        let line = request(1, "tools/call", Some(&params), &Dress::default()).unwrap();
         assert!(!line.contains(&b'\n') && !line.contains(&b'\r'));
         let back: serde_json::Value = serde_json::from_slice(&line).unwrap();
         assert_eq!(back["params"]["text"], "a\nb");

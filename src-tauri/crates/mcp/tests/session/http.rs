@@ -634,3 +634,164 @@ async fn a_server_that_never_answers_is_given_up() {
         .answer("POST notifications/cancelled s1", |_| accepted())
         .await;
 }
+
+#[tokio::test]
+async fn a_relayed_request_keeps_its_bytes_and_changes_its_neighbour() {
+    let mut server = Server::start().await;
+    let session = server.modern().await;
+    let params = raw(&json!({
+        "name": "calc__größe", "arguments": {"x": 1},
+        "_meta": {"traceparent": "00", "progressToken": "theirs",
+            "io.modelcontextprotocol/protocolVersion": "2025-11-25",
+            "io.modelcontextprotocol/clientInfo": {"name": "them"}}
+    }));
+    let (progress, _steps) = mpsc::channel(8);
+    let options = RequestOptions {
+        on_progress: Some(progress),
+        client_capabilities: raw(&json!({"elicitation": {}})),
+        log_level: Some("info".to_owned()),
+        rename: Some(("name", "größe".to_owned())),
+        ..RequestOptions::default()
+    };
+    let relaying = session.clone();
+    let calling = tokio::spawn(async move {
+        relaying
+            .relay("tools/call", params.as_deref(), options)
+            .await
+    });
+    let heard = server
+        .answer("POST tools/call", |id| result(id, json!({})))
+        .await;
+    calling.await.unwrap().unwrap();
+    assert_eq!(heard.header("mcp-name"), "=?base64?Z3LDtsOfZQ==?=");
+    let expected = json!({
+        "name": "größe", "arguments": {"x": 1},
+        "_meta": {"traceparent": "00", "progressToken": heard.body["id"],
+            "io.modelcontextprotocol/protocolVersion": "2026-07-28",
+            "io.modelcontextprotocol/clientInfo": {"name": "flotilla", "version": env!("CARGO_PKG_VERSION")},
+            "io.modelcontextprotocol/clientCapabilities": {"elicitation": {}},
+            "io.modelcontextprotocol/logLevel": "info"}
+    });
+    assert_eq!(heard.body["params"], expected);
+}
+
+#[tokio::test]
+async fn what_comes_in_a_requests_stream_is_the_requests() {
+    let mut server = Server::start().await;
+    let session = server.legacy(false).await;
+    let mut everybody = session.notifications();
+    let (to, mut own) = mpsc::channel(8);
+    let calling = call(
+        &session,
+        RequestOptions {
+            on_notification: Some(to),
+            ..RequestOptions::default()
+        },
+    );
+    let (heard, reply) = server.hear("POST tools/call s1").await;
+    let (hand, stream) = events();
+    reply.send(stream).unwrap();
+    for message in [
+        json!({"jsonrpc": "2.0", "method": "notifications/message", "params": {"data": 1}}),
+        json!({"jsonrpc": "2.0", "method": "notifications/tools/list_changed"}),
+        json!({"jsonrpc": "2.0", "id": heard.body["id"], "result": {}}),
+    ] {
+        hand.send(event(None, &message)).await.unwrap();
+    }
+    calling.await.unwrap().unwrap();
+    let news = own.recv().await.unwrap();
+    assert_eq!(news.params.unwrap().get(), r#"{"data":1}"#);
+    assert!(own.recv().await.is_none(), "nothing more came");
+    let news = everybody.next().await.unwrap().unwrap();
+    assert_eq!(
+        news.method, "notifications/tools/list_changed",
+        "it is everybody's"
+    );
+}
+
+#[tokio::test]
+async fn a_servers_question_is_tied_to_the_request_whose_stream_it_came_in() {
+    let mut server = Server::start().await;
+    let (to, mut asked) = mpsc::channel(8);
+    let target = HttpTarget::new(
+        &HttpClient::new(),
+        &server.url,
+        [("X-Key".to_owned(), "secret".to_owned())],
+    )
+    .unwrap();
+    let options = Options {
+        listen: false,
+        asked: Some(to),
+        ..Options::default()
+    };
+    let session = Session::http(target, options);
+    let greeting = session.clone();
+    let greeted = tokio::spawn(async move { greeting.greet(Some(Era::Legacy)).await });
+    server.accept_legacy("s1").await;
+    greeted.await.unwrap().unwrap();
+
+    let mut under_way = Vec::new();
+    for origin in [5, 6] {
+        let options = RequestOptions {
+            origin: Some(origin),
+            ..RequestOptions::default()
+        };
+        let calling = call(&session, options);
+        let (heard, reply) = server.hear("POST tools/call s1").await;
+        let (hand, stream) = events();
+        reply.send(stream).unwrap();
+        under_way.push((calling, heard, hand));
+    }
+    for (number, origin) in [(1, 6), (0, 5)] {
+        let (_, _, hand) = &under_way[number];
+        let question = json!({"jsonrpc": "2.0", "id": number, "method": "elicitation/create"});
+        hand.send(event(None, &question)).await.unwrap();
+        let asked = asked.recv().await.unwrap();
+        assert_eq!(asked.during, Some(origin));
+        asked
+            .reply
+            .send(Ok(raw(&json!({"action": "decline"})).unwrap()))
+            .unwrap();
+        let answered = server.answer("POST - s1", |_| accepted()).await;
+        assert_eq!(
+            answered.body,
+            json!({"jsonrpc": "2.0", "id": number, "result": {"action": "decline"}})
+        );
+    }
+    for (calling, heard, hand) in under_way {
+        let result = json!({"jsonrpc": "2.0", "id": heard.body["id"], "result": {}});
+        hand.send(event(None, &result)).await.unwrap();
+        calling.await.unwrap().unwrap();
+    }
+}
+
+#[tokio::test]
+async fn a_subscription_is_one_long_answer() {
+    let mut server = Server::start().await;
+    let session = server.modern().await;
+    let mut everybody = session.notifications();
+    let subscribing = session.clone();
+    let subscribed = tokio::spawn(async move {
+        let filter = raw(&json!({"notifications": {"toolsListChanged": true}}));
+        subscribing
+            .listen(filter.as_deref(), RequestOptions::default())
+            .await
+    });
+    let (heard, reply) = server.hear("POST subscriptions/listen").await;
+    assert_eq!(heard.header("mcp-method"), "subscriptions/listen");
+    let (hand, stream) = events();
+    reply.send(stream).unwrap();
+    let said = |method: &str| event(None, &json!({"jsonrpc": "2.0", "method": method}));
+    hand.send(said("notifications/subscriptions/acknowledged"))
+        .await
+        .unwrap();
+    let mut subscription = subscribed.await.unwrap().unwrap();
+    hand.send(said("notifications/tools/list_changed"))
+        .await
+        .unwrap();
+    let method = "notifications/tools/list_changed";
+    assert_eq!(subscription.next().await.unwrap().unwrap().method, method);
+    assert_eq!(everybody.next().await.unwrap().unwrap().method, method);
+    drop(subscription);
+    hand.closed().await;
+}

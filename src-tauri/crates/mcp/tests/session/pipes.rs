@@ -2,7 +2,7 @@
 
 use crate::raw;
 use flotilla_contract::tool::{Era, Peer};
-use flotilla_mcp::{Closed, Error, Garbage, GarbageKind, Options, RequestOptions, Session};
+use flotilla_mcp::{Asked, Closed, Error, Garbage, GarbageKind, Options, RequestOptions, Session};
 use serde_json::{Value, json};
 use std::{future::Future, time::Duration};
 use tokio::{
@@ -720,4 +720,216 @@ async fn tools_are_listed_page_by_page_to_an_end() {
         listing(vec![]).await.unwrap_err(),
         "no answer within 10000 ms"
     );
+}
+
+#[tokio::test(start_paused = true)]
+async fn on_pipes_news_concern_the_one_request_under_way_or_none() {
+    const LOG: &str =
+        r#"{"jsonrpc":"2.0","method":"notifications/message","params":{"data":"here"}}"#;
+    let (session, mut child) = pair();
+    let mut everybody = session.notifications();
+    let (to, mut own) = mpsc::channel(8);
+    let options = RequestOptions {
+        on_notification: Some(to),
+        ..RequestOptions::default()
+    };
+    let one = ask(&session, "one", json!({}), options.clone());
+    let first = child.hear_method("one").await;
+    child.say(LOG).await;
+    assert_eq!(own.recv().await.unwrap().method, "notifications/message");
+    assert!(everybody.next().await.unwrap().unwrap().taken);
+
+    let two = ask(&session, "two", json!({}), options);
+    let second = child.hear_method("two").await;
+    child.say(LOG).await;
+    assert!(
+        !everybody.next().await.unwrap().unwrap().taken,
+        "whose is it?"
+    );
+    child.answer(&first, json!(1)).await;
+    child.answer(&second, json!(2)).await;
+    one.await.unwrap().unwrap();
+    two.await.unwrap().unwrap();
+    assert!(own.recv().await.is_none());
+}
+
+/// A legacy session whose server may ask things, greeted.
+async fn asking() -> (Session, Child, mpsc::Receiver<Asked>) {
+    let (to, asked) = mpsc::channel(2);
+    let options = Options {
+        capabilities: raw(&json!({"sampling": {}})),
+        asked: Some(to),
+        ..Options::default()
+    };
+    let (session, mut child) = pair_with(1 << 20, options);
+    let server = async {
+        let initialize = child.hear_method("initialize").await;
+        assert_eq!(
+            initialize["params"]["capabilities"],
+            json!({"sampling": {}})
+        );
+        child.answer(&initialize, legacy_answer("2025-11-25")).await;
+        child.hear_method("notifications/initialized").await;
+    };
+    let (greeted, ()) = tokio::join!(session.greet(Some(Era::Legacy)), server);
+    greeted.unwrap();
+    (session, child, asked)
+}
+
+fn question(id: &str) -> String {
+    format!(r#"{{"jsonrpc":"2.0","id":"{id}","method":"roots/list","params":{{"a":1.0}}}}"#)
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_servers_question_is_passed_on_and_answered() {
+    let (session, mut child, mut asked) = asking().await;
+    let options = RequestOptions {
+        origin: Some(7),
+        ..RequestOptions::within(10 * SECOND)
+    };
+    let call = ask(&session, "tools/call", json!({}), options);
+    let request = child.hear_method("tools/call").await;
+    child.say(&question("q")).await;
+    let Asked {
+        method,
+        params,
+        during,
+        reply,
+    } = asked.recv().await.unwrap();
+    assert_eq!((method.as_str(), during), ("roots/list", Some(7)));
+    assert_eq!(params.unwrap().get(), r#"{"a":1.0}"#);
+    // Somebody thinks for longer than a silent request may last.
+    tokio::time::sleep(60 * SECOND).await;
+    reply.send(Ok(raw(&json!({"roots": []})).unwrap())).unwrap();
+    let answered = child.hear().await.unwrap();
+    assert_eq!(
+        answered,
+        json!({"jsonrpc": "2.0", "id": "q", "result": {"roots": []}})
+    );
+    child.answer(&request, json!(1)).await;
+    call.await.unwrap().unwrap();
+
+    // Refused, and not answered at all.
+    child.say(&question("r")).await;
+    let refused = asked.recv().await.unwrap();
+    assert_eq!(refused.during, None);
+    refused.refuse(-1, "no");
+    let answered = child.hear().await.unwrap();
+    assert_eq!(answered["error"], json!({"code": -1, "message": "no"}));
+    child.say(&question("s")).await;
+    drop(asked.recv().await.unwrap());
+    assert_eq!(child.hear().await.unwrap()["error"]["code"], -32603);
+
+    // Withdrawn.
+    child.say(&question("t")).await;
+    let mut withdrawn = asked.recv().await.unwrap();
+    child
+        .say(r#"{"jsonrpc":"2.0","method":"notifications/cancelled","params":{"requestId":"t"}}"#)
+        .await;
+    withdrawn.reply.closed().await;
+    // More than anybody takes in.
+    for id in ["u", "v", "w"] {
+        child.say(&question(id)).await;
+    }
+    let refused = child.hear().await.unwrap();
+    assert_eq!(
+        (&refused["id"], &refused["error"]["code"]),
+        (&json!("w"), &json!(-32601))
+    );
+    child
+        .say(r#"{"jsonrpc":"2.0","id":"x","method":"ping"}"#)
+        .await;
+    assert_eq!(child.hear().await.unwrap()["result"], json!({}));
+    let mut open = asked.recv().await.unwrap();
+    session.close().await;
+    open.reply.closed().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_subscription_lasts_until_either_side_ends_it() {
+    let (session, mut child) = pair();
+    let server = async {
+        let discover = child.hear_method("server/discover").await;
+        child.answer(&discover, modern_answer()).await;
+    };
+    let (greeted, ()) = tokio::join!(session.greet(None), server);
+    greeted.unwrap();
+    let news = |id: &Value, method: &str| {
+        json!({"jsonrpc": "2.0", "method": method,
+            "params": {"_meta": {"io.modelcontextprotocol/subscriptionId": id}}})
+        .to_string()
+    };
+    let mut everybody = session.notifications();
+    let filter = raw(&json!({"notifications": {"toolsListChanged": true}}));
+    let (subscribed, request) = tokio::join!(
+        session.listen(filter.as_deref(), RequestOptions::default()),
+        async {
+            let request = child.hear_method("subscriptions/listen").await;
+            assert_eq!(
+                request["params"]["notifications"],
+                json!({"toolsListChanged": true})
+            );
+            let acknowledged = news(&request["id"], "notifications/subscriptions/acknowledged");
+            child.say(&acknowledged).await;
+            request
+        }
+    );
+    let mut subscription = subscribed.unwrap();
+    assert!(
+        subscription
+            .acknowledged
+            .take()
+            .unwrap()
+            .get()
+            .contains("subscriptionId")
+    );
+    tokio::time::sleep(1_000 * SECOND).await;
+    child
+        .say(&news(&json!(999), "notifications/tools/list_changed"))
+        .await;
+    child
+        .say(&news(&request["id"], "notifications/prompts/list_changed"))
+        .await;
+    let method = "notifications/prompts/list_changed";
+    assert_eq!(subscription.next().await.unwrap().unwrap().method, method);
+    assert_eq!(
+        everybody.next().await.unwrap().unwrap().method,
+        "notifications/tools/list_changed"
+    );
+    assert_eq!(everybody.next().await.unwrap().unwrap().method, method);
+    drop(subscription);
+    let cancelled = child.hear_method("notifications/cancelled").await;
+    assert_eq!(cancelled["params"]["requestId"], request["id"]);
+
+    let (subscribed, request) = tokio::join!(
+        session.listen(filter.as_deref(), RequestOptions::default()),
+        async {
+            let request = child.hear_method("subscriptions/listen").await;
+            let acknowledged = news(&request["id"], "notifications/subscriptions/acknowledged");
+            child.say(&acknowledged).await;
+            request
+        }
+    );
+    let mut subscription = subscribed.unwrap();
+    child
+        .answer(&request, json!({"resultType": "complete"}))
+        .await;
+    assert!(subscription.next().await.is_none());
+    assert!(subscription.ended().await.is_ok());
+
+    let (refused, ()) = tokio::join!(
+        session.listen(filter.as_deref(), RequestOptions::default()),
+        async {
+            let request = child.hear_method("subscriptions/listen").await;
+            child.refuse(&request, -32601, json!(null)).await;
+        }
+    );
+    assert!(matches!(
+        refused.err(),
+        Some(Error::Rpc { code: -32601, .. })
+    ));
+    let silent = session
+        .listen(filter.as_deref(), RequestOptions::within(SECOND))
+        .await;
+    assert!(matches!(silent.err(), Some(Error::Timeout(_))));
 }
