@@ -13,3 +13,34 @@
 //! another, or starts processes.
 
 #![warn(missing_docs)]
+
+mod ask;
+mod balance;
+mod body;
+mod breaker;
+mod cache;
+mod canonical;
+mod catalogue;
+mod chance;
+mod clients;
+mod endpoint;
+mod fault;
+mod fleet;
+mod gateway;
+mod keeper;
+mod limit;
+mod names;
+mod news;
+mod offer;
+mod own;
+mod record;
+mod relay;
+mod retry;
+mod ring;
+mod server;
+mod slots;
+mod tasks;
+
+pub use body::Body;
+pub use fleet::{AsClient, Boxed, Fleet, Instance, Opened, Upstream};
+pub use gateway::Gateway;

@@ -1,0 +1,64 @@
+//! What the gateway asks of the engine, and what the engine tells it.
+
+use flotilla_contract::{
+    InstanceId, ServerId,
+    gateway::{BreakerState, CallRecord, Exposure},
+    tool::Peer,
+};
+use flotilla_mcp::{Asked, Error, Session};
+use serde_json::value::RawValue;
+use std::{future::Future, pin::Pin, sync::Arc, time::Duration};
+use tokio::sync::mpsc;
+
+/// A future in a box.
+pub type Boxed<T> = Pin<Box<dyn Future<Output = T> + Send>>;
+
+/// A session and what its server said about itself.
+pub type Opened = Result<(Session, Arc<Peer>), Error>;
+
+/// The engine, as the gateway sees it.
+pub trait Fleet: Send + Sync + 'static {
+    /// The one session of an instance, greeted within `limit`.
+    fn shared(&self, instance: &InstanceId, limit: Duration) -> Boxed<Opened>;
+
+    /// A new session with an instance over HTTP, in the name of one client. It belongs to the caller.
+    fn own(&self, instance: &InstanceId, client: AsClient, limit: Duration) -> Boxed<Opened>;
+
+    /// A call is over. Must not block.
+    fn ended(&self, record: &Arc<CallRecord>);
+
+    /// A breaker moved. Must not block.
+    fn breaker(&self, server: &ServerId, tool: Option<&str>, state: BreakerState, reason: &str);
+}
+
+/// In whose name a session is opened.
+pub struct AsClient {
+    /// The client's capabilities, as it declared them.
+    pub capabilities: Option<Box<RawValue>>,
+    /// Where the server's questions go.
+    pub asked: mpsc::Sender<Asked>,
+}
+
+/// A server as the engine sees it now.
+#[derive(Clone, Debug)]
+pub struct Upstream {
+    /// Its name.
+    pub id: ServerId,
+    /// What is declared about it.
+    pub exposure: Arc<Exposure>,
+    /// Its instances.
+    pub instances: Vec<Instance>,
+    /// Why it is not served at all (disabled, stopped, …), as a sentence; used when no instance serves.
+    pub reason: String,
+}
+
+/// One instance as the engine sees it now.
+#[derive(Clone, Debug)]
+pub struct Instance {
+    /// Which.
+    pub id: InstanceId,
+    /// Another number means another process: what was known of the old one is void.
+    pub spawn: u64,
+    /// Why it gets no calls, as a sentence; absent when it does.
+    pub unfit: Option<String>,
+}

@@ -1,0 +1,622 @@
+//! The gateway as its host and the engine hold it.
+
+use crate::{
+    cache::Cache,
+    catalogue::{Catalogue, Source},
+    chance::Chance,
+    clients::{Clients, lock},
+    fault::Faults,
+    fleet::{Fleet, Upstream},
+    limit::Limits,
+    news::News,
+    record::Tally,
+    relay::Call,
+    ring::{Refusals, Ring, Rolling},
+    server::{Moved, Refusal, Server},
+    tasks::Tasks,
+};
+use flotilla_contract::{
+    ErrorCode, Millis, ServerId, WireError,
+    gateway::{
+        BreakerParams, BreakerState, BreakerView, CacheClear, CacheCleared, CallEnd, CallQuery,
+        CallRecord, Fault, FaultParams, GatewaySpec, GatewayView, Group, ServerTraffic,
+    },
+    tool::Era,
+};
+use flotilla_mcp::serve;
+use serde_json::value::RawValue;
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError, RwLock, Weak,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+/// What was left or forgotten is looked for this often.
+const SWEEP: Duration = Duration::from_secs(30);
+/// What the servers tell a model, in bytes of all.
+const INSTRUCTIONS: usize = 16 << 10;
+
+/// Milliseconds since the epoch.
+pub(crate) fn wall() -> Millis {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH);
+    millis(since.unwrap_or_default())
+}
+
+pub(crate) fn millis(span: Duration) -> u64 {
+    u64::try_from(span.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// The gateway. Clones share it.
+#[derive(Clone)]
+pub struct Gateway {
+    pub(crate) inner: Arc<Inner>,
+}
+
+pub(crate) struct Inner {
+    pub(crate) fleet: Arc<dyn Fleet>,
+    spec: RwLock<Arc<GatewaySpec>>,
+    servers: RwLock<BTreeMap<ServerId, Arc<Server>>>,
+    /// By group; the whole fleet under none.
+    catalogues: RwLock<HashMap<Option<String>, Arc<Catalogue>>>,
+    /// One rebuilding at a time, so that an older one never replaces a newer one.
+    building: Mutex<()>,
+    pub(crate) clients: Clients,
+    limits: Mutex<Limits>,
+    cache: RwLock<Arc<Cache>>,
+    pub(crate) faults: Faults,
+    ring: Mutex<Ring>,
+    rolling: Mutex<Rolling>,
+    /// What the gateway itself added to calls.
+    added: Mutex<Rolling>,
+    refusals: Mutex<Refusals>,
+    address: Mutex<Option<String>>,
+    calls: AtomicU64,
+    pub(crate) chance: Mutex<Chance>,
+    pub(crate) news: News,
+    pub(crate) tasks: Tasks,
+    pub(crate) ended: CancellationToken,
+}
+
+fn read<T: Clone>(lock: &RwLock<T>) -> T {
+    lock.read().unwrap_or_else(PoisonError::into_inner).clone()
+}
+
+fn write<T>(lock: &RwLock<T>, value: T) {
+    *lock.write().unwrap_or_else(PoisonError::into_inner) = value;
+}
+
+impl Gateway {
+    /// One without servers, until the engine says which there are. Needs a Tokio runtime.
+    #[must_use]
+    pub fn new(fleet: Arc<dyn Fleet>, seed: u64) -> Self {
+        let spec = Arc::new(GatewaySpec::default());
+        let inner = Arc::new(Inner {
+            fleet,
+            servers: RwLock::default(),
+            catalogues: RwLock::new(HashMap::from([(None, Arc::default())])),
+            building: Mutex::default(),
+            clients: Clients::default(),
+            limits: Mutex::new(Limits::new(&spec)),
+            cache: RwLock::new(Arc::new(Cache::new(spec.cache, Instant::now()))),
+            faults: Faults::default(),
+            ring: Mutex::new(Ring::new(spec.calls.ring)),
+            rolling: Mutex::default(),
+            added: Mutex::default(),
+            refusals: Mutex::default(),
+            address: Mutex::default(),
+            calls: AtomicU64::new(0),
+            chance: Mutex::new(Chance::new(seed)),
+            news: News::default(),
+            tasks: Tasks::default(),
+            ended: CancellationToken::new(),
+            spec: RwLock::new(spec),
+        });
+        tokio::spawn(sweep(Arc::downgrade(&inner), inner.ended.clone()));
+        Self { inner }
+    }
+
+    /// The settings in force, and every server as it is now.
+    pub fn apply(&self, spec: Arc<GatewaySpec>, upstreams: Vec<Upstream>) {
+        let (inner, now) = (&self.inner, Instant::now());
+        let before = read(&inner.spec);
+        let mut changed = before.groups != spec.groups
+            || before.names != spec.names
+            || before.priority != spec.priority;
+        if before != spec {
+            inner.refit(&spec);
+        }
+        let mut servers = read(&inner.servers);
+        servers.retain(|id, server| {
+            let stays = upstreams
+                .iter()
+                .any(|upstream| upstream.id == *id && upstream.exposure.expose);
+            if !stays {
+                server.ended.cancel();
+                changed = true;
+            }
+            stays
+        });
+        let mut come = Vec::new();
+        for upstream in upstreams.iter().filter(|upstream| upstream.exposure.expose) {
+            if let Some(server) = servers.get(&upstream.id) {
+                changed |= server.exposure().tools != upstream.exposure.tools;
+                if server.refit(upstream, now) {
+                    server.look_again.notify_one();
+                }
+                continue;
+            }
+            let server = Arc::new(Server::new(upstream, inner.draw(), now));
+            server.refit(upstream, now);
+            servers.insert(upstream.id.clone(), Arc::clone(&server));
+            come.push(server);
+        }
+        write(&inner.servers, servers);
+        for server in come {
+            tokio::spawn(crate::keeper::keep(Arc::clone(inner), server));
+        }
+        if changed {
+            inner.rebuild();
+        }
+    }
+
+    /// Where clients reach it, or that nobody listens any more.
+    pub fn listens(&self, address: Option<String>) {
+        *lock(&self.inner.address) = address;
+    }
+
+    /// Where clients reach it.
+    #[must_use]
+    pub fn address(&self) -> Option<String> {
+        lock(&self.inner.address).clone()
+    }
+
+    /// Ends what is under way, streams included.
+    pub fn end(&self) {
+        self.inner.ended.cancel();
+        for session in self.inner.clients.all() {
+            self.inner.clients.close(&session.id);
+        }
+        for server in self.inner.servers() {
+            server.ended.cancel();
+        }
+    }
+
+    /// All of it, as it is now.
+    pub async fn view(&self) -> GatewayView {
+        let (inner, now, at) = (&self.inner, Instant::now(), wall());
+        let servers = inner.servers();
+        let cache = inner.cache().view(now).await;
+        let mut totals = lock(&inner.rolling).traffic(now);
+        totals.queued = servers.iter().map(|server| server.queued()).sum();
+        let mut breakers: Vec<BreakerView> = servers
+            .iter()
+            .flat_map(|server| server.breakers(now, at))
+            .collect();
+        breakers.sort_by_key(|view| match view.state {
+            BreakerState::Open => 0,
+            BreakerState::HalfOpen => 1,
+            BreakerState::Closed => 2,
+        });
+        GatewayView {
+            address: self.address(),
+            at,
+            totals,
+            added_p95_ms: lock(&inner.added).traffic(now).p95_ms,
+            clients: inner.clients.view(at, now),
+            breakers,
+            cache,
+            pools: servers.iter().flat_map(|server| server.pools()).collect(),
+            limits: inner.limits().view(now),
+            rejections: lock(&inner.refusals).view(),
+            faults: inner.faults.view(at),
+            servers: servers.iter().map(|server| traffic(server, now)).collect(),
+        }
+    }
+
+    /// Calls, newest first.
+    #[must_use]
+    pub fn calls(&self, query: &CallQuery) -> Vec<CallRecord> {
+        lock(&self.inner.ring).query(query)
+    }
+
+    /// What an operator does with a breaker, and what it is then.
+    ///
+    /// # Errors
+    /// `not_found` for a server that clients do not see, `unsupported` where breakers are off.
+    pub fn act(&self, params: &BreakerParams) -> Result<BreakerView, WireError> {
+        let server = self.inner.server(&params.server).ok_or_else(|| {
+            WireError::new(
+                ErrorCode::NotFound,
+                format!(
+                    "find a breaker: {} is not behind the gateway",
+                    params.server
+                ),
+            )
+        })?;
+        if !server.exposure().breaker.enabled {
+            return Err(WireError::new(
+                ErrorCode::Unsupported,
+                format!(
+                    "change the breaker of {}: it is switched off in fleet.toml",
+                    params.server
+                ),
+            ));
+        }
+        let known = |tool: &String| {
+            server
+                .offer()
+                .is_none_or(|offer| offer.tool(tool).is_some())
+        };
+        if let Some(tool) = params.tool.as_ref().filter(|tool| !known(tool)) {
+            return Err(WireError::new(
+                ErrorCode::NotFound,
+                format!("find a breaker: {} offers no tool {tool:?}", params.server),
+            ));
+        }
+        let (view, moved) = server.act(params.tool.as_deref(), params.act, Instant::now(), wall());
+        self.inner.moved(&server, moved);
+        Ok(view)
+    }
+
+    /// Takes answers out of the cache.
+    ///
+    /// # Errors
+    /// `bad_request` for a tool without its server.
+    pub async fn clear_cache(&self, params: &CacheClear) -> Result<CacheCleared, WireError> {
+        if params.tool.is_some() && params.server.is_none() {
+            return Err(WireError::new(
+                ErrorCode::BadRequest,
+                "clear the cache: tool needs server",
+            ));
+        }
+        let entries = self.inner.cache().clear(params).await;
+        Ok(CacheCleared { entries })
+    }
+
+    /// Injects a fault, or ends one; gives those under way.
+    ///
+    /// # Errors
+    /// `bad_request` for figures out of range.
+    pub fn inject(&self, params: &FaultParams) -> Result<Vec<Fault>, WireError> {
+        self.inner.faults.set(params, wall())
+    }
+
+    pub(crate) fn has_group(&self, name: &str) -> bool {
+        read(&self.inner.spec)
+            .groups
+            .iter()
+            .any(|group| group.name == name)
+    }
+
+    /// The result of `initialize`.
+    pub(crate) fn introduce(&self, group: Option<&str>, version: &str) -> String {
+        let mut result = serde_json::json!({
+            "protocolVersion": version,
+            "capabilities": self.capabilities(group, Era::Legacy),
+            "serverInfo": us(),
+        });
+        if let Some(instructions) = self.instructions(group) {
+            result["instructions"] = instructions.into();
+        }
+        result.to_string()
+    }
+
+    /// The result of `server/discover`.
+    pub(crate) fn discover(&self, group: Option<&str>) -> Box<RawValue> {
+        let mut result = serde_json::json!({
+            "resultType": "complete",
+            "supportedVersions": serve::VERSIONS,
+            "capabilities": self.capabilities(group, Era::Modern),
+            "ttlMs": 0,
+            "cacheScope": "private",
+            "_meta": { "io.modelcontextprotocol/serverInfo": us() },
+        });
+        if let Some(instructions) = self.instructions(group) {
+            result["instructions"] = instructions.into();
+        }
+        RawValue::from_string(result.to_string()).unwrap_or_default()
+    }
+
+    /// What can be asked of the fleet. Servers come and go while a session lasts, so all lists are declared; what needs a
+    /// server that knows it is declared when one does.
+    fn capabilities(&self, group: Option<&str>, era: Era) -> serde_json::Value {
+        let catalogue = self.inner.catalogue(group);
+        let mut all = serde_json::json!({
+            "tools": { "listChanged": true },
+            "prompts": { "listChanged": true },
+            "resources": { "listChanged": true, "subscribe": true },
+        });
+        if catalogue.completions {
+            all["completions"] = serde_json::json!({});
+        }
+        if catalogue.logging {
+            all["logging"] = serde_json::json!({});
+        }
+        if era == Era::Modern && !catalogue.extensions.is_empty() {
+            all["extensions"] = catalogue
+                .extensions
+                .iter()
+                .cloned()
+                .collect::<serde_json::Map<_, _>>()
+                .into();
+        }
+        all
+    }
+
+    /// What the servers tell a model, one after the other.
+    fn instructions(&self, group: Option<&str>) -> Option<String> {
+        let mut text = String::new();
+        for server in self.inner.members(group) {
+            let Some(offer) = server.offer() else {
+                continue;
+            };
+            let Some(says) = &offer.peer.instructions else {
+                continue;
+            };
+            if text.len() + says.len() > INSTRUCTIONS {
+                continue;
+            }
+            if !text.is_empty() {
+                text.push_str("\n\n");
+            }
+            text.push_str(&format!("# {}\n{says}", server.id));
+        }
+        (!text.is_empty()).then_some(text)
+    }
+}
+
+fn us() -> serde_json::Value {
+    serde_json::json!({ "name": "flotilla", "title": "Flotilla", "version": env!("CARGO_PKG_VERSION") })
+}
+
+fn traffic(server: &Arc<Server>, now: Instant) -> ServerTraffic {
+    let offer = server.offer();
+    let legacy = offer
+        .as_ref()
+        .is_some_and(|offer| offer.peer.era == Era::Legacy);
+    let lost = match (legacy, server.is_per_client()) {
+        (true, false) => vec!["It cannot ask its clients anything (sampling, elicitation, roots): its connection is shared".to_owned()],
+        (true, true) => vec!["Modern clients share one connection; its questions reach legacy clients only".to_owned()],
+        (false, _) => Vec::new(),
+    };
+    let mut traffic = lock(&server.rolling).traffic(now);
+    traffic.queued = server.queued();
+    ServerTraffic {
+        server: server.id.clone(),
+        traffic,
+        era: offer.as_ref().map(|offer| offer.peer.era),
+        offers: offer
+            .as_ref()
+            .map(|offer| offer.counts())
+            .unwrap_or_default(),
+        withdrawn: server.withdrawn(),
+        lost,
+        instances: server.endpoints(now),
+    }
+}
+
+impl Inner {
+    fn refit(&self, spec: &Arc<GatewaySpec>) {
+        lock(&self.limits).refit(spec);
+        if read(&self.spec).cache != spec.cache {
+            write(
+                &self.cache,
+                Arc::new(Cache::new(spec.cache, Instant::now())),
+            );
+        }
+        lock(&self.ring).refit(spec.calls.ring);
+        write(&self.spec, Arc::clone(spec));
+    }
+
+    fn draw(&self) -> u64 {
+        lock(&self.chance).draw()
+    }
+
+    pub(crate) fn limits(&self) -> MutexGuard<'_, Limits> {
+        lock(&self.limits)
+    }
+
+    pub(crate) fn cache(&self) -> Arc<Cache> {
+        read(&self.cache)
+    }
+
+    pub(crate) fn server(&self, id: &ServerId) -> Option<Arc<Server>> {
+        let servers = self.servers.read().unwrap_or_else(PoisonError::into_inner);
+        servers.get(id).cloned()
+    }
+
+    pub(crate) fn servers(&self) -> Vec<Arc<Server>> {
+        let servers = self.servers.read().unwrap_or_else(PoisonError::into_inner);
+        servers.values().cloned().collect()
+    }
+
+    /// The servers of an endpoint.
+    fn members(&self, group: Option<&str>) -> Vec<Arc<Server>> {
+        let spec = read(&self.spec);
+        let group: Option<&Group> =
+            group.and_then(|name| spec.groups.iter().find(|group| group.name == name));
+        let mut servers = self.servers();
+        if let Some(group) = group {
+            servers.retain(|server| group.servers.contains(&server.id));
+        }
+        servers
+    }
+
+    /// The lists of an endpoint; empty for one that is not there any more.
+    pub(crate) fn catalogue(&self, group: Option<&str>) -> Arc<Catalogue> {
+        let all = self
+            .catalogues
+            .read()
+            .unwrap_or_else(PoisonError::into_inner);
+        let key = group.map(ToOwned::to_owned);
+        all.get(&key).cloned().unwrap_or_default()
+    }
+
+    pub(crate) fn resource_server(&self, group: Option<&str>, uri: &str) -> Option<Arc<Server>> {
+        let catalogue = self.catalogue(group);
+        self.server(catalogue.resource(uri).ok()?)
+    }
+
+    /// Builds all lists anew and tells clients which changed.
+    pub(crate) fn rebuild(&self) {
+        let _turn = lock(&self.building);
+        let spec = read(&self.spec);
+        let groups =
+            std::iter::once(None).chain(spec.groups.iter().map(|group| Some(group.name.clone())));
+        let mut all = HashMap::new();
+        for group in groups {
+            let sources: Vec<Source> = self
+                .members(group.as_deref())
+                .into_iter()
+                .filter_map(|server| {
+                    Some(Source {
+                        id: server.id.clone(),
+                        exposure: server.exposure(),
+                        offer: server.offer()?,
+                    })
+                })
+                .collect();
+            all.insert(group, Arc::new(Catalogue::of(&spec, &sources)));
+        }
+        let before = read(&self.catalogues);
+        write(&self.catalogues, all.clone());
+        for (group, now) in &all {
+            let changed = match before.get(group) {
+                Some(before) => now.differs_from(before),
+                None => continue,
+            };
+            self.announce(group.as_deref(), changed);
+        }
+    }
+
+    /// The most talkative level that any client asked for.
+    pub(crate) fn level(&self) -> Option<String> {
+        let levels = [
+            "debug",
+            "info",
+            "notice",
+            "warning",
+            "error",
+            "critical",
+            "alert",
+            "emergency",
+        ];
+        let wanted: Vec<String> = self
+            .clients
+            .all()
+            .iter()
+            .filter_map(|session| session.level())
+            .collect();
+        levels
+            .into_iter()
+            .find(|level| wanted.iter().any(|wanted| wanted == level))
+            .map(ToOwned::to_owned)
+    }
+
+    pub(crate) fn level_changed(&self) {
+        for server in self.servers() {
+            server.look_again.notify_one();
+        }
+    }
+
+    /// A call is refused.
+    pub(crate) fn reject(
+        &self,
+        call: &Call,
+        server: Option<&ServerId>,
+        tool: Option<&str>,
+        refusal: &Refusal,
+    ) {
+        lock(&self.refusals).note(
+            refusal.by,
+            server,
+            tool,
+            &call.identity.name,
+            &refusal.reason,
+            wall(),
+        );
+    }
+
+    /// Breakers moved.
+    pub(crate) fn moved(&self, server: &Server, moved: Vec<Moved>) {
+        for moved in moved {
+            self.fleet
+                .breaker(&server.id, moved.tool.as_deref(), moved.to, &moved.reason);
+        }
+    }
+
+    /// A call is under way.
+    pub(crate) fn begun(&self, call: &Call, server: Option<&Server>) {
+        lock(&self.rolling).begun();
+        lock(&call.known.rolling).begun();
+        if let Some(server) = server {
+            lock(&server.rolling).begun();
+        }
+    }
+
+    /// A call is over.
+    pub(crate) fn keep(&self, tally: Tally, call: &Call, server: Option<&Server>) {
+        let now = Instant::now();
+        let ended = tally.ended();
+        lock(&self.rolling).ended(ended, now);
+        lock(&call.known.rolling).ended(ended, now);
+        if let Some(server) = server {
+            lock(&server.rolling).ended(ended, now);
+        }
+        if ended.end == CallEnd::Ok && !ended.cached {
+            let added = ended.took.saturating_sub(tally.upstream);
+            lock(&self.added).timed(added, now);
+        }
+        let number = self.calls.fetch_add(1, Ordering::Relaxed) + 1;
+        let record = Arc::new(tally.record(number, call));
+        self.fleet.ended(&record);
+        lock(&self.ring).push(record);
+    }
+}
+
+/// Forgets what was left behind.
+async fn sweep(inner: Weak<Inner>, ended: CancellationToken) {
+    loop {
+        tokio::select! {
+            () = ended.cancelled() => return,
+            () = tokio::time::sleep(SWEEP) => {}
+        }
+        let Some(inner) = inner.upgrade() else { return };
+        inner.clients.sweep();
+        inner.limits().sweep(Instant::now());
+        let open: std::collections::HashSet<String> = inner
+            .clients
+            .all()
+            .iter()
+            .map(|session| session.id.clone())
+            .collect();
+        for server in inner.servers() {
+            server
+                .unwatch_all(|watcher| !watcher.starts_with("stream ") && !open.contains(watcher));
+        }
+        let idle: HashMap<ServerId, Duration> = inner
+            .servers()
+            .iter()
+            .map(|server| {
+                (
+                    server.id.clone(),
+                    Duration::from_millis(server.exposure().client_idle_ms),
+                )
+            })
+            .collect();
+        for session in inner.clients.all() {
+            let now = Instant::now();
+            if let Ok(mut own) = session.own.try_lock() {
+                own.retain(|id, own| {
+                    idle.get(id)
+                        .is_some_and(|idle| now.duration_since(own.used) < *idle)
+                });
+            }
+        }
+    }
+}

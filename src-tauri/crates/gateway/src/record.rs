@@ -1,0 +1,116 @@
+//! What is noted of one call while it is under way.
+
+use crate::{gateway::wall, relay::Call, ring::Ended};
+use flotilla_contract::{
+    Millis, ServerId,
+    gateway::{CallEnd, CallRecord},
+};
+use std::time::Duration;
+use tokio::time::Instant;
+
+/// Notes on a call. Until it ends it counts as given up.
+pub(crate) struct Tally {
+    at: Millis,
+    began: Instant,
+    server: Option<ServerId>,
+    target: Option<String>,
+    pub(crate) instance: Option<u32>,
+    /// In the server, the last try.
+    pub(crate) upstream: Duration,
+    bytes_in: usize,
+    bytes_out: usize,
+    pub(crate) end: CallEnd,
+    reason: Option<String>,
+    pub(crate) cached: bool,
+    pub(crate) retries: u32,
+}
+
+impl Default for Tally {
+    fn default() -> Self {
+        Self {
+            at: wall(),
+            began: Instant::now(),
+            server: None,
+            target: None,
+            instance: None,
+            upstream: Duration::ZERO,
+            bytes_in: 0,
+            bytes_out: 0,
+            end: CallEnd::Cancelled,
+            reason: None,
+            cached: false,
+            retries: 0,
+        }
+    }
+}
+
+impl Tally {
+    pub(crate) fn begin(call: &Call) -> Self {
+        Self {
+            bytes_in: call.params.as_ref().map_or(0, |params| params.get().len()),
+            ..Self::default()
+        }
+    }
+
+    /// Whose the call is.
+    pub(crate) fn meant(&mut self, server: &ServerId, target: &str) {
+        self.server = Some(server.clone());
+        self.target = Some(target.to_owned());
+    }
+
+    pub(crate) fn answered(&mut self, end: CallEnd, bytes: usize) {
+        self.bytes_out = bytes;
+        self.end = end;
+    }
+
+    pub(crate) fn end(&mut self, end: CallEnd, reason: Option<&str>) {
+        self.end = end;
+        self.reason = reason.map(ToOwned::to_owned);
+    }
+
+    /// What counts of it.
+    pub(crate) fn ended(&self) -> Ended {
+        Ended {
+            end: self.end,
+            cached: self.cached,
+            retries: self.retries,
+            took: self.took(),
+        }
+    }
+
+    fn took(&self) -> Duration {
+        self.began.elapsed()
+    }
+
+    /// The record, once the call is over.
+    pub(crate) fn record(self, number: u64, call: &Call) -> CallRecord {
+        let took = self.took();
+        CallRecord {
+            call: number,
+            at: self.at,
+            client: call.identity.name.clone(),
+            method: call.method.clone(),
+            server: self.server,
+            instance: self.instance,
+            target: self.target,
+            duration_ms: took.as_secs_f64() * 1_000.0,
+            upstream_ms: if self.cached {
+                0.0
+            } else {
+                self.upstream.as_secs_f64() * 1_000.0
+            },
+            bytes_in: self.bytes_in as u64,
+            bytes_out: self.bytes_out as u64,
+            end: self.end,
+            reason: self.reason,
+            cached: self.cached,
+            retries: self.retries,
+            correlation: call
+                .correlation
+                .clone()
+                .unwrap_or_else(|| format!("{number:x}-{:x}", self.at)),
+            arguments: None,
+            result: None,
+        }
+    }
+}
