@@ -282,6 +282,7 @@ mod tests {
                 health: HealthCheck::default(),
                 limits: Limits::default(),
                 metrics_path: None,
+                gateway: Default::default(),
             },
             r#override: None,
             wanted: true,

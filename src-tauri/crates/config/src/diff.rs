@@ -1,6 +1,6 @@
 //! What differs between two fleets, and how deep it cuts.
 
-use crate::{Fleet, units};
+use crate::{Fleet, gateway, units};
 use flotilla_contract::{
     ServerId, ServerSpec,
     spec::{
@@ -57,6 +57,8 @@ pub struct Effects {
     pub health: bool,
     /// Another restart policy, stop timeout, limits or dependencies: count from the next event on.
     pub policy: bool,
+    /// Other settings at the gateway: they hold for the next call; no process is touched.
+    pub gateway: bool,
     /// Category, tags, description, Prometheus page: shown, nothing more.
     pub labels: bool,
 }
@@ -153,7 +155,7 @@ fn settings(old: &Fleet, new: &Fleet) -> Vec<Change> {
     let interval = |fleet: &Fleet| {
         units::show_duration(u64::try_from(fleet.sample_interval.as_millis()).unwrap_or(u64::MAX))
     };
-    [
+    let own = [
         (
             "profile",
             old.profile.word().to_owned(),
@@ -168,8 +170,24 @@ fn settings(old: &Fleet, new: &Fleet) -> Vec<Change> {
         server: None,
         kind: ChangeKind::Setting { field },
         sentence: format!("{field} {before} → {after}"),
-    })
-    .collect()
+    });
+    own.chain(at_gateway(old, new)).collect()
+}
+
+/// Settings of the gateway hold at once, but for its port.
+fn at_gateway(old: &Fleet, new: &Fleet) -> Vec<Change> {
+    let (old, new) = (
+        gateway::of_fleet(&old.gateway),
+        gateway::of_fleet(&new.gateway),
+    );
+    gateway::differing(&old, &new)
+        .into_iter()
+        .map(|(field, sentence)| Change {
+            server: None,
+            kind: ChangeKind::Setting { field },
+            sentence,
+        })
+        .collect()
 }
 
 /// The differences of one server while they are collected.
@@ -240,6 +258,7 @@ fn changed(old: &ServerSpec, new: &ServerSpec) -> Option<Change> {
         health: health(&mut d, &old.health, &new.health),
         policy: policy(&mut d, old, new),
         labels: labels(&mut d, old, new),
+        gateway: exposure(&mut d, old, new),
     };
     if d.fields.is_empty() {
         return None;
@@ -444,6 +463,23 @@ fn labels(d: &mut Differences, old: &ServerSpec, new: &ServerSpec) -> bool {
         )
 }
 
+fn exposure(d: &mut Differences, old: &ServerSpec, new: &ServerSpec) -> bool {
+    if old.gateway == new.gateway {
+        return false;
+    }
+    let (old, new) = (
+        gateway::of_server(&old.gateway),
+        gateway::of_server(&new.gateway),
+    );
+    let differing = gateway::differing(&old, &new);
+    let any = !differing.is_empty();
+    for (field, words) in differing {
+        d.fields.push(field);
+        d.words.push(words);
+    }
+    any
+}
+
 fn or(value: Option<impl Display>, absent: &str) -> String {
     value.map_or_else(|| absent.to_owned(), |value| value.to_string())
 }
@@ -463,6 +499,50 @@ mod tests {
 
     fn changes(old: &str, new: &str) -> Vec<Change> {
         diff(&parse(old).unwrap(), &parse(new).unwrap())
+    }
+
+    #[test]
+    fn the_gateway_is_changed_without_touching_a_process() {
+        let old = "profile = \"production\"\ngateway.groups.old = { servers = [\"a\"] }\n[servers.a]\ncommand = \"x\"\n[servers.a.gateway.tools.t]\ncache = \"1m\"";
+        let new = "profile = \"production\"\n[gateway]\nport = 0\nnames = \"manual\"\ntool_rate = \"off\"\ncache.ttl = \"2h\"\ngroups.new = { servers = [\"a\"] }\n[servers.a]\ncommand = \"x\"\n[servers.a.gateway]\nretry = { preset = \"throttle\", attempts = 2 }\nbreaker = \"off\"\ntimeout = \"5s\"\n[servers.a.gateway.tools.\"u v\"]\nname = \"n\"";
+        assert_eq!(
+            sentences(old, new),
+            [
+                "gateway.port default → 0",
+                "gateway.names prefix → manual",
+                "gateway.tool_rate 100 at once, 10 per second → off",
+                "gateway.cache.ttl 1h → 2h",
+                "gateway.groups.new unset → [a]",
+                "gateway.groups.old [a] → unset",
+                "a: gateway.timeout 1m → 5s, gateway.retry standard → (linear, base 2s, max 30s, step 1s, attempts 2, jitter 0.1, on [throttled], budget 0.2), gateway.breaker on → off, gateway.tools.\"u v\".name unset → n, gateway.tools.t.cache 1m → unset",
+            ]
+        );
+        for change in changes(old, new) {
+            match change.kind {
+                ChangeKind::Setting { field } => assert!(field.starts_with("gateway."), "{field}"),
+                ChangeKind::Changed { fields, effects } => {
+                    let only = Effects {
+                        gateway: true,
+                        ..Effects::default()
+                    };
+                    assert_eq!(effects, only);
+                    assert!(fields.contains(&"gateway.tools.\"u v\".name".to_owned()));
+                }
+                other => panic!("{other:?}"),
+            }
+        }
+        assert_eq!(
+            sentences(
+                "profile = \"test\"\n[servers.a]\nurl = \"http://a/mcp\"\nhealth.interval = \"1s\"",
+                "profile = \"production\"\n[servers.a]\nurl = \"http://a/mcp\"\nhealth.interval = \"1s\""
+            ),
+            [
+                "profile test → production",
+                "gateway.tool_rate off → 100 at once, 10 per second",
+                "gateway.client_rate off → 100 in 1m",
+                "a: gateway.pool.min 1 → 5, gateway.retry quick → standard",
+            ]
+        );
     }
 
     /// Effects of replacing these lines of a server by those.

@@ -1,7 +1,10 @@
 //! The shape of `fleet.toml`, as its JSON Schema says it. These types are never built: [`parse`](crate::parse) reads the tables by hand,
 //! so that it can report every error at its place, and takes from here which keys exist.
 
-use flotilla_contract::spec::{DependencyCondition, RestartWhen};
+use flotilla_contract::{
+    gateway::{Backoff, Balance, NamePolicy, Sharing},
+    spec::{DependencyCondition, RestartWhen},
+};
 use schemars::JsonSchema;
 use std::collections::BTreeMap;
 
@@ -23,7 +26,7 @@ macro_rules! table {
 table! {
     /// What `fleet.toml` may contain.
     FleetFile {
-        /// What the fleet is for; sets the default of `health.interval` to 30 s, 10 s or 1 s (default `production`).
+        /// What the fleet is for; sets the default of `health.interval` to 30 s, 10 s or 1 s, and with `production` rate limits, patient retries and five kept connections at the gateway (default `production`).
         profile: Option<ProfileWord>,
         /// Defaults for all servers.
         defaults: Option<Defaults>,
@@ -31,6 +34,8 @@ table! {
         panel: Option<Panel>,
         /// Sampling of processes.
         sampling: Option<Sampling>,
+        /// The one MCP endpoint through which clients reach the servers.
+        gateway: Option<Gateway>,
         /// The servers, by name.
         servers: Option<BTreeMap<Name, Server>>,
     }
@@ -49,6 +54,8 @@ table! {
         health: Option<Health>,
         /// Ceilings.
         limits: Option<Limits>,
+        /// How the gateway shows and calls servers; `tools` belong to a server.
+        gateway: Option<ServerGateway>,
     }
 }
 
@@ -115,6 +122,8 @@ table! {
         limits: Option<Limits>,
         /// Path of its Prometheus page (HTTP servers).
         metrics_path: Option<String>,
+        /// How clients of the gateway see it and how it is called for them.
+        gateway: Option<ServerGateway>,
     }
 }
 
@@ -196,6 +205,213 @@ table! {
 }
 
 table! {
+    /// The one MCP endpoint through which clients reach the servers.
+    Gateway {
+        /// Whether clients are served at all (default true).
+        enabled: Option<bool>,
+        /// Port of `/mcp`. When it is set and taken, that is an error; when it is absent, 8720 or a free one is taken. 0 means any free one.
+        port: Option<u16>,
+        /// What happens when two servers offer the same name (default `prefix`).
+        names: Option<NamePolicy>,
+        /// With names `priority`: servers in the order in which they keep a plain name; those not named come last.
+        priority: Option<Vec<Name>>,
+        /// Endpoints that show some of the servers only, each at `/mcp/NAME`; names of `a-z 0-9 -`.
+        groups: Option<BTreeMap<String, GroupTable>>,
+        /// Token bucket for each client and tool, or "off" (default in production 100 at once and 10 per second, otherwise "off").
+        tool_rate: Option<ToolRate>,
+        /// Requests of one client in a sliding window, or "off" (default in production 100 in "60s", otherwise "off").
+        client_rate: Option<ClientRate>,
+        /// The cache of answers.
+        cache: Option<Cache>,
+        /// What is kept of calls.
+        calls: Option<Calls>,
+    }
+}
+
+table! {
+    /// Servers behind an endpoint of their own.
+    GroupTable {
+        /// Its servers, at least one.
+        #[schemars(length(min = 1))]
+        servers: Vec<Name>,
+    }
+}
+
+table! {
+    /// A token bucket.
+    BucketTable {
+        /// Calls at once, 1 to 1000000 (default 100).
+        #[schemars(range(min = 1, max = 1_000_000))]
+        burst: Option<u32>,
+        /// Calls per second from then on, 0.001 to 1000000 (default 10).
+        #[schemars(range(min = 0.001, max = 1_000_000.0))]
+        per_second: Option<f64>,
+    }
+}
+
+table! {
+    /// At most so many requests in any span of this length.
+    WindowTable {
+        /// Requests, 1 to 1000000 (default 100).
+        #[schemars(range(min = 1, max = 1_000_000))]
+        requests: Option<u32>,
+        /// Length, "100ms" to "24h" (default "60s").
+        span: Option<Duration>,
+    }
+}
+
+table! {
+    /// The cache of answers; which tools it serves is said at each server.
+    Cache {
+        /// Answers kept, 1 to 10000000 (default 10000).
+        #[schemars(range(min = 1, max = 10_000_000))]
+        entries: Option<u64>,
+        /// Bytes kept, keys included, from "1MiB" (default "100MiB").
+        bytes: Option<Size>,
+        /// How long an answer is good of a tool whose line does not say otherwise, "1ms" to "30d" (default "1h").
+        ttl: Option<Duration>,
+    }
+}
+
+table! {
+    /// What is kept of calls.
+    Calls {
+        /// Calls kept in memory, 0 to 100000 (default 2000).
+        #[schemars(range(min = 0, max = 100_000))]
+        ring: Option<u32>,
+        /// Share of calls that is written to the store as well, 0 to 1 (default 0.01); failed calls always are.
+        #[schemars(range(min = 0, max = 1))]
+        stored: Option<f64>,
+        /// Whether arguments and results are kept, secrets masked (default false).
+        bodies: Option<bool>,
+    }
+}
+
+table! {
+    /// How clients of the gateway see a server and how it is called for them. Changes hold at once; they never restart the server.
+    ServerGateway {
+        /// Whether clients see this server (default true).
+        expose: Option<bool>,
+        /// Whose connection a call travels on; `per_client` for servers over HTTP only (default `shared`).
+        sharing: Option<Sharing>,
+        /// With `per_client`: clients that may have a connection of their own, 1 to 10000 (default 32).
+        #[schemars(range(min = 1, max = 10_000))]
+        max_clients: Option<u32>,
+        /// With `per_client`: closed after this long without a call, "1s" to "24h" (default "10m").
+        client_idle: Option<Duration>,
+        /// How its instances are chosen (default `p2c`).
+        balance: Option<Balance>,
+        /// With `weighted_round_robin`: weights of instances 1, 2, …, each 0 to 1000, not all 0; those not named weigh 1.
+        #[schemars(length(min = 1, max = 64))]
+        weights: Option<Vec<u32>>,
+        /// Calls under way in one instance, 1 to 100000 (default 100).
+        #[schemars(range(min = 1, max = 100_000))]
+        max_in_flight: Option<u32>,
+        /// Calls that may wait for a place, 0 to 100000; more are refused (default 100).
+        #[schemars(range(min = 0, max = 100_000))]
+        queue: Option<u32>,
+        /// How long one may wait for a place, up to "10m" (default "10s").
+        queue_timeout: Option<Duration>,
+        /// From a request, or its last progress, to giving up, "10ms" to "24h" (default "60s").
+        timeout: Option<Duration>,
+        /// In all, retries and waits included, "10ms" to "24h", not less than `timeout` (default "5m").
+        total_timeout: Option<Duration>,
+        /// Connections to one instance over HTTP.
+        pool: Option<Pool>,
+        /// When a call is tried again (default in production `standard`, otherwise `quick`).
+        retry: Option<RetryRule>,
+        /// When calls are held back from a server that fails, or "off".
+        breaker: Option<BreakerRule>,
+        /// What is said about single tools, by the server's own name of the tool.
+        tools: Option<BTreeMap<String, Tool>>,
+    }
+}
+
+table! {
+    /// Connections to one instance over HTTP. A server on standard streams has its one pair of pipes.
+    Pool {
+        /// Kept open, 0 to 1000, not more than `max` (default in production 5, otherwise 1).
+        #[schemars(range(min = 0, max = 1_000))]
+        min: Option<u32>,
+        /// Opened at most, 1 to 1000 (default 50).
+        #[schemars(range(min = 1, max = 1_000))]
+        max: Option<u32>,
+        /// Closed after this long without use, "1s" to "24h" (default "10m").
+        idle: Option<Duration>,
+        /// Closed after this long in any case, "1s" to "7d" (default "1h").
+        age: Option<Duration>,
+        /// How long opening one may take, "10ms" to "10m" (default "10s").
+        connect_timeout: Option<Duration>,
+    }
+}
+
+table! {
+    /// When a call is tried again. Only one that provably did not run, or whose tool is idempotent or read-only, ever is.
+    Retry {
+        /// The policy to begin from; without one the keys stand on what is in force without them.
+        preset: Option<PresetWord>,
+        /// How the waits grow.
+        strategy: Option<Backoff>,
+        /// The first wait, "1ms" to "10m", not more than `max`.
+        base: Option<Duration>,
+        /// The longest wait, "1ms" to "1h".
+        max: Option<Duration>,
+        /// With `linear`: how much each wait is longer than the one before, up to "10m" (default "1s").
+        step: Option<Duration>,
+        /// With `exponential` and `adaptive`: by how much each wait is multiplied, 1 to 10 (default 2).
+        #[schemars(range(min = 1, max = 10))]
+        multiplier: Option<f64>,
+        /// Tries in all, the first included, 1 to 20.
+        #[schemars(range(min = 1, max = 20))]
+        attempts: Option<u32>,
+        /// Random share by which a wait may shrink or grow, 0 to 1 (default 0.1).
+        #[schemars(range(min = 0, max = 1))]
+        jitter: Option<f64>,
+        /// Which failures are tried again.
+        on: Option<Vec<FailureWord>>,
+        /// Retries allowed per call sent over the last ten seconds, 0 to 10 (default 0.2; three are always allowed).
+        #[schemars(range(min = 0, max = 10))]
+        budget: Option<f64>,
+    }
+}
+
+table! {
+    /// When calls are held back. One breaker for each server and one for each of its tools.
+    Breaker {
+        /// Failures in a row that open it, 1 to 1000 (default 5).
+        #[schemars(range(min = 1, max = 1_000))]
+        failures: Option<u32>,
+        /// Successes in a row that close it again, 1 to 1000 (default 3).
+        #[schemars(range(min = 1, max = 1_000))]
+        successes: Option<u32>,
+        /// How long it stays open before calls are let through on trial, "10ms" to "24h" (default "30s").
+        open: Option<Duration>,
+        /// Calls on trial at once, 1 to 1000 (default 3).
+        #[schemars(range(min = 1, max = 1_000))]
+        half_open: Option<u32>,
+    }
+}
+
+table! {
+    /// What is said about one tool.
+    Tool {
+        /// Another name for clients, without the server's prefix: 1 to 64 characters of `A-Z a-z 0-9 _ . -`.
+        #[schemars(regex(pattern = r"^[A-Za-z0-9_.-]{1,64}$"))]
+        name: Option<String>,
+        /// Another description for clients.
+        description: Option<String>,
+        /// Whether clients do not see it (default false).
+        hidden: Option<bool>,
+        /// Whether calling it twice is as good as once, whatever its annotations say (default: its annotations decide).
+        idempotent: Option<bool>,
+        /// Its own retry policy.
+        retry: Option<RetryRule>,
+        /// How long an answer may be given again, "1ms" to "30d", or `true` for as long as the cache's `ttl` says (default: never; equal arguments only, errors never).
+        cache: Option<CacheRule>,
+    }
+}
+
+table! {
     /// A reference to a secret.
     SecretTable {
         /// Its name.
@@ -216,6 +432,17 @@ pub(crate) mod keys {
     pub(crate) const CHECK: &[&str] = super::CheckTable::KEYS;
     pub(crate) const LIMITS: &[&str] = super::Limits::KEYS;
     pub(crate) const SECRET: &[&str] = super::SecretTable::KEYS;
+    pub(crate) const GATEWAY: &[&str] = super::Gateway::KEYS;
+    pub(crate) const GROUP: &[&str] = super::GroupTable::KEYS;
+    pub(crate) const BUCKET: &[&str] = super::BucketTable::KEYS;
+    pub(crate) const WINDOW: &[&str] = super::WindowTable::KEYS;
+    pub(crate) const CACHE: &[&str] = super::Cache::KEYS;
+    pub(crate) const CALLS: &[&str] = super::Calls::KEYS;
+    pub(crate) const EXPOSURE: &[&str] = super::ServerGateway::KEYS;
+    pub(crate) const POOL: &[&str] = super::Pool::KEYS;
+    pub(crate) const RETRY: &[&str] = super::Retry::KEYS;
+    pub(crate) const BREAKER: &[&str] = super::Breaker::KEYS;
+    pub(crate) const TOOL: &[&str] = super::Tool::KEYS;
 }
 
 macro_rules! schema_only {
@@ -237,7 +464,7 @@ schema_only! {
     /// What the fleet is for.
     #[schemars(rename_all = "snake_case")]
     enum ProfileWord {
-        /// Health is checked every 30 s.
+        /// Health is checked every 30 s; the gateway limits rates, keeps five connections and retries patiently.
         Production,
         /// Health is checked every 10 s.
         Development,
@@ -331,6 +558,102 @@ schema_only! {
     enum Unlimited {
         /// Any number.
         Unlimited,
+    }
+}
+
+schema_only! {
+    /// A token bucket, or none.
+    #[schemars(untagged)]
+    enum ToolRate {
+        /// None.
+        Off(Off),
+        /// A bucket.
+        Bucket(BucketTable),
+    }
+}
+
+schema_only! {
+    /// A sliding window, or none.
+    #[schemars(untagged)]
+    enum ClientRate {
+        /// None.
+        Off(Off),
+        /// A window.
+        Window(WindowTable),
+    }
+}
+
+schema_only! {
+    /// When calls are held back, or never.
+    #[schemars(untagged)]
+    enum BreakerRule {
+        /// Never.
+        Off(Off),
+        /// Then.
+        Breaker(Breaker),
+    }
+}
+
+schema_only! {
+    /// Not at all.
+    #[schemars(rename_all = "snake_case")]
+    enum Off {
+        /// Not at all.
+        Off,
+    }
+}
+
+schema_only! {
+    /// A retry policy: by name, or key by key.
+    #[schemars(untagged)]
+    enum RetryRule {
+        /// By name.
+        Preset(PresetWord),
+        /// Key by key.
+        Table(Retry),
+    }
+}
+
+schema_only! {
+    /// A retry policy with a name.
+    #[schemars(rename_all = "snake_case")]
+    enum PresetWord {
+        /// Exponential, 100 ms to 5 s, 3 tries, every class that can be tried again.
+        Quick,
+        /// Exponential, 1 s to 30 s, 5 tries, every class that can be tried again.
+        Standard,
+        /// Exponential, 500 ms to 10 s, 4 tries, network and time-outs.
+        Network,
+        /// Linear, 2 s and 1 s more each time up to 30 s, 3 tries, throttled only.
+        Throttle,
+        /// Never.
+        None,
+    }
+}
+
+schema_only! {
+    /// A failure that can be tried again.
+    #[schemars(rename_all = "snake_case")]
+    enum FailureWord {
+        /// Nothing speaks against another try.
+        Retryable,
+        /// The server was not reached, or the connection broke.
+        Network,
+        /// No answer in time.
+        Timeout,
+        /// The server asked for patience.
+        Throttled,
+    }
+}
+
+schema_only! {
+    /// Whether or how long answers are given again.
+    #[schemars(untagged)]
+    enum CacheRule {
+        /// Whether.
+        Whether(bool),
+        /// How long.
+        For(Duration),
     }
 }
 

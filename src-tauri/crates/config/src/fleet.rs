@@ -1,6 +1,7 @@
 use crate::resolve;
 use flotilla_contract::{
     ServerId, ServerSpec,
+    gateway::{Bucket, Exposure, GatewaySpec, PoolSpec, RetryPreset, Window},
     spec::{Transport, Value},
 };
 use std::{collections::BTreeMap, time::Duration};
@@ -14,6 +15,8 @@ pub struct Fleet {
     pub panel_port: Option<u16>,
     /// Distance of two samplings (default 2 s).
     pub sample_interval: Duration,
+    /// The gateway.
+    pub gateway: GatewaySpec,
     /// The servers, in the order of the file.
     pub servers: Vec<ServerSpec>,
 }
@@ -22,6 +25,7 @@ impl Default for Fleet {
     /// What an empty file declares.
     fn default() -> Self {
         Self {
+            gateway: GatewaySpec::default(),
             profile: Profile::default(),
             panel_port: None,
             sample_interval: Duration::from_secs(2),
@@ -82,10 +86,21 @@ fn secret_names(transport: &Transport) -> Vec<&str> {
     names
 }
 
-/// What the fleet is for. It sets the default of `health.interval`, and nothing else.
+/// A token bucket where the file gives none of its figures.
+pub(crate) const TOOL_RATE: Bucket = Bucket {
+    burst: 100,
+    per_second: 10.0,
+};
+/// A window where the file gives none of its figures.
+pub(crate) const CLIENT_RATE: Window = Window {
+    requests: 100,
+    span_ms: 60_000,
+};
+
+/// What the fleet is for. It sets the default of `health.interval`, and some of the gateway.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Profile {
-    /// Health is checked every 30 s.
+    /// Health is checked every 30 s; the gateway limits rates, keeps five connections and retries patiently.
     #[default]
     Production,
     /// Health is checked every 10 s.
@@ -118,6 +133,33 @@ impl Profile {
             Self::Production => 30_000,
             Self::Development => 10_000,
             Self::Test => 1_000,
+        }
+    }
+
+    /// What holds of the gateway where the file says nothing.
+    #[must_use]
+    pub fn gateway(self) -> GatewaySpec {
+        let production = self == Self::Production;
+        GatewaySpec {
+            tool_rate: production.then_some(TOOL_RATE),
+            client_rate: production.then_some(CLIENT_RATE),
+            ..GatewaySpec::default()
+        }
+    }
+
+    /// What holds of a server at the gateway where the file says nothing.
+    #[must_use]
+    pub fn exposure(self) -> Exposure {
+        match self {
+            Self::Production => Exposure {
+                pool: PoolSpec {
+                    min: 5,
+                    ..PoolSpec::default()
+                },
+                retry: RetryPreset::Standard.spec(),
+                ..Exposure::default()
+            },
+            Self::Development | Self::Test => Exposure::default(),
         }
     }
 }

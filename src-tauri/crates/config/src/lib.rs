@@ -16,6 +16,7 @@ mod diff;
 pub mod edit;
 pub mod file;
 mod fleet;
+mod gateway;
 pub mod import;
 mod parse;
 pub mod resolve;

@@ -1,6 +1,6 @@
 //! What `fleet.toml` declares about a server.
 
-use crate::ServerId;
+use crate::{ServerId, gateway::Exposure};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -39,6 +39,9 @@ pub struct ServerSpec {
     /// Path of its Prometheus page (HTTP servers; for instance `/metrics`).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub metrics_path: Option<String>,
+    /// How clients of the gateway see it and how it is called for them; absent when every default stands.
+    #[serde(default, skip_serializing_if = "Exposure::is_default")]
+    pub gateway: Exposure,
 }
 
 /// How a server is reached, and who starts it.

@@ -228,6 +228,7 @@ fn script(id: &str, text: &str) -> ServerSpec {
         },
         limits: Limits::default(),
         metrics_path: None,
+        gateway: Default::default(),
     }
 }
 

@@ -215,6 +215,7 @@ fn a_server_is_an_agent_with_its_tools_as_capabilities() {
         health: HealthCheck::default(),
         limits: Limits::default(),
         metrics_path: None,
+        gateway: Default::default(),
     };
     let tools = [
         json!({ "name": "find", "inputSchema": { "type": "object" }, "outputSchema": 7 }),

@@ -1,6 +1,9 @@
 //! What only shows when all servers are seen together: dependencies and ports.
 
-use super::{read::suggest, server::Read};
+use super::{
+    read::{Node, suggest},
+    server::Read,
+};
 use flotilla_contract::{
     ServerId,
     spec::{Check, DependencyCondition, Transport},
@@ -10,7 +13,12 @@ use std::collections::{BTreeMap, BTreeSet};
 /// Distance of the ports of two instances.
 const PORT_STEP: u32 = 100;
 
-pub(super) fn check(servers: &[Read<'_>], panel_port: Option<u16>) {
+pub(super) fn check(
+    servers: &[Read<'_>],
+    panel_port: Option<u16>,
+    gateway: Option<Node<'_>>,
+    gateway_port: Option<u16>,
+) {
     let by_id: BTreeMap<&ServerId, &Read<'_>> = servers
         .iter()
         .map(|server| (&server.spec.id, server))
@@ -19,7 +27,16 @@ pub(super) fn check(servers: &[Read<'_>], panel_port: Option<u16>) {
         dependencies(server, &by_id);
     }
     cycles(servers, &by_id);
-    ports(servers, panel_port);
+    let mut taken = BTreeMap::new();
+    if let Some(port) = panel_port.filter(|port| *port > 0) {
+        taken.insert(port.into(), "the panel".into());
+    }
+    if let (Some(node), Some(port)) = (gateway, gateway_port.filter(|port| *port > 0))
+        && let Some(other) = taken.insert(port.into(), "the gateway".into())
+    {
+        node.wrong(format!("port {port} is also the port of {other}"));
+    }
+    ports(servers, taken);
 }
 
 fn dependencies(server: &Read<'_>, by_id: &BTreeMap<&ServerId, &Read<'_>>) {
@@ -117,11 +134,7 @@ fn report(cycle: &[&ServerId], servers: &[Read<'_>]) {
 }
 
 /// Two enabled servers must not want the same port, with all their declared instances.
-fn ports(servers: &[Read<'_>], panel_port: Option<u16>) {
-    let mut taken: BTreeMap<u32, String> = BTreeMap::new();
-    if let Some(port) = panel_port.filter(|port| *port > 0) {
-        taken.insert(port.into(), "the panel".into());
-    }
+fn ports(servers: &[Read<'_>], mut taken: BTreeMap<u32, String>) {
     for server in servers {
         let spec = &server.spec;
         let (Transport::Http { port, .. }, Some(node)) =

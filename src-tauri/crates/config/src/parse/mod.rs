@@ -1,14 +1,17 @@
 //! From the text of `fleet.toml` to a [`Fleet`], or to everything that is wrong with it.
 
 mod cross;
+mod gateway;
 mod read;
 mod server;
 
 use crate::{Fleet, Profile, file::keys};
 use flotilla_contract::{
     command::ConfigFinding,
+    gateway::Exposure,
     spec::{HealthCheck, Limits, RestartPolicy},
 };
+pub(crate) use read::join;
 use read::{Fields, Findings};
 use std::time::Duration;
 use toml_edit::Document;
@@ -26,6 +29,9 @@ pub(super) struct Defaults {
     stop_timeout_ms: u64,
     health: HealthCheck,
     limits: Limits,
+    gateway: Exposure,
+    /// How long an answer of a cached tool is good that does not say so itself.
+    cache_ttl_ms: u64,
 }
 
 /// Reads a text as `fleet.toml`. Never panics, whatever the text.
@@ -74,6 +80,17 @@ fn fleet(file: &Fields<'_>) -> Fleet {
     {
         fleet.profile = profile;
     }
+    // What a profile holds back is held back where it is asked for by name: a fleet on a desk has no limits.
+    if file.get("profile").is_some() {
+        fleet.gateway = fleet.profile.gateway();
+    }
+    let gateway = file
+        .get("gateway")
+        .and_then(|node| node.table())
+        .map(|table| table.allow(keys::GATEWAY));
+    if let Some(table) = &gateway {
+        gateway::gateway(table, &mut fleet.gateway);
+    }
     if let Some(panel) = file.get("panel").and_then(|node| node.table()) {
         fleet.panel_port = panel
             .allow(keys::PANEL)
@@ -87,12 +104,18 @@ fn fleet(file: &Fields<'_>) -> Fleet {
             .and_then(|node| node.duration(200..=3_600_000));
         fleet.sample_interval = interval.map_or(fleet.sample_interval, Duration::from_millis);
     }
-    let defaults = defaults(file, fleet.profile);
-    let Some(servers) = file.get("servers").and_then(|node| node.table()) else {
-        return fleet;
-    };
+    let defaults = defaults(file, &fleet);
+    let servers = file
+        .get("servers")
+        .and_then(|node| node.table())
+        .map(|table| table.entries())
+        .unwrap_or_default();
+    if let Some(table) = &gateway {
+        let names: Vec<&str> = servers.iter().map(|(name, _)| *name).collect();
+        gateway::known_servers(table, &names);
+    }
     let mut read = Vec::new();
-    for (index, (name, node)) in servers.entries().into_iter().enumerate() {
+    for (index, (name, node)) in servers.into_iter().enumerate() {
         if index == MOST_SERVERS {
             node.wrong(format!(
                 "more servers than the {MOST_SERVERS} that are accepted"
@@ -102,24 +125,32 @@ fn fleet(file: &Fields<'_>) -> Fleet {
         let Some(fields) = node.table() else { continue };
         read.extend(server::server(name, fields.allow(keys::SERVER), &defaults));
     }
-    cross::check(&read, fleet.panel_port);
+    let of_gateway = gateway.as_ref().and_then(|table| table.get("port"));
+    cross::check(&read, fleet.panel_port, of_gateway, fleet.gateway.port);
     fleet.servers = read.into_iter().map(|server| server.spec).collect();
     fleet
 }
 
-fn defaults(file: &Fields<'_>, profile: Profile) -> Defaults {
+fn defaults(file: &Fields<'_>, fleet: &Fleet) -> Defaults {
     let mut defaults = Defaults {
         autostart: true,
         restart: RestartPolicy::default(),
         stop_timeout_ms: 5_000,
         health: HealthCheck {
-            interval_ms: profile.health_interval_ms(),
+            interval_ms: fleet.profile.health_interval_ms(),
             ..HealthCheck::default()
         },
         limits: Limits::default(),
+        gateway: match file.get("profile") {
+            Some(_) => fleet.profile.exposure(),
+            None => flotilla_contract::gateway::Exposure::default(),
+        },
+        cache_ttl_ms: fleet.gateway.cache.ttl_ms,
     };
     if let Some(table) = file.get("defaults").and_then(|node| node.table()) {
-        server::common(&table.allow(keys::DEFAULTS), &mut defaults);
+        let table = table.allow(keys::DEFAULTS);
+        server::common(&table, &mut defaults);
+        gateway::defaults(&table);
     }
     defaults
 }

@@ -253,14 +253,24 @@ impl<'a> Node<'a> {
 
     /// A number within 0 and 1.
     pub(super) fn share(&self) -> Option<f64> {
-        let value = self.value()?;
-        #[expect(clippy::cast_precision_loss, reason = "only 0 and 1 pass")]
-        let number = value
-            .as_float()
-            .or_else(|| value.as_integer().map(|i| i as f64));
-        number
-            .filter(|share| (0.0..=1.0).contains(share))
-            .or_else(|| self.refuse("a number from 0 to 1"))
+        self.decimal(0.0..=1.0)
+    }
+
+    /// A number within a range.
+    pub(super) fn decimal(&self, range: RangeInclusive<f64>) -> Option<f64> {
+        #[expect(clippy::cast_precision_loss, reason = "ranges are small")]
+        let number = self.value().and_then(|value| {
+            value
+                .as_float()
+                .or_else(|| value.as_integer().map(|i| i as f64))
+        });
+        number.filter(|number| range.contains(number)).or_else(|| {
+            self.refuse(format!(
+                "a number from {} to {}",
+                range.start(),
+                range.end()
+            ))
+        })
     }
 
     /// A duration within a range, in milliseconds.
@@ -310,9 +320,12 @@ impl<'a> Node<'a> {
 
     /// The elements of a list.
     pub(super) fn list(&self) -> Option<Vec<Node<'a>>> {
-        let Some(array) = self.value().and_then(Value::as_array) else {
-            return self.refuse("a list in brackets");
-        };
+        self.as_list().or_else(|| self.refuse("a list in brackets"))
+    }
+
+    /// The elements of a list, if it is one.
+    pub(super) fn as_list(&self) -> Option<Vec<Node<'a>>> {
+        let array = self.value()?.as_array()?;
         let nodes = array.iter().enumerate().map(|(index, value)| Node {
             findings: self.findings,
             item: Source::Value(value),
@@ -354,7 +367,7 @@ pub(super) fn suggest<'k>(word: &str, known: impl Iterator<Item = &'k str>) -> O
 }
 
 /// A dotted key; names that need quotes get them.
-pub(super) fn join(path: &str, key: &str) -> String {
+pub(crate) fn join(path: &str, key: &str) -> String {
     let bare = !key.is_empty()
         && key
             .bytes()

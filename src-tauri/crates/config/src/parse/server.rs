@@ -1,7 +1,7 @@
 //! One server's table.
 
 use super::{
-    Defaults,
+    Defaults, gateway,
     read::{Fields, Node},
 };
 use crate::{
@@ -38,6 +38,7 @@ pub(super) fn server<'a>(name: &str, fields: Fields<'a>, defaults: &Defaults) ->
     if let Some(transport) = &transport {
         applicable(&fields, transport);
         check_fits(&fields, transport, &own.health.check);
+        gateway::fits(&fields, transport, &mut own.gateway);
     }
 
     let replicas = fields
@@ -79,6 +80,7 @@ pub(super) fn server<'a>(name: &str, fields: Fields<'a>, defaults: &Defaults) ->
         health: own.health,
         limits: own.limits,
         metrics_path,
+        gateway: own.gateway,
     };
     Some(Read { spec, fields })
 }
@@ -104,9 +106,13 @@ pub(super) fn common(fields: &Fields<'_>, into: &mut Defaults) {
     if let Some(table) = fields.get("limits").and_then(|node| node.table()) {
         limits(&table.allow(keys::LIMITS), &mut into.limits);
     }
+    if let Some(table) = fields.get("gateway").and_then(|node| node.table()) {
+        let table = table.allow(keys::EXPOSURE);
+        gateway::exposure(&table, into.cache_ttl_ms, &mut into.gateway);
+    }
 }
 
-fn set<T>(place: &mut T, value: Option<T>) {
+pub(super) fn set<T>(place: &mut T, value: Option<T>) {
     if let Some(value) = value {
         *place = value;
     }
@@ -403,6 +409,7 @@ fn applicable(fields: &Fields<'_>, transport: &Transport) {
                 "limits",
                 "health",
                 "metrics_path",
+                "gateway",
             ],
             "a server of the old HTTP+SSE transport, which is kept disabled",
         ),

@@ -1,6 +1,10 @@
 use super::*;
 use flotilla_contract::{
     ServerSpec,
+    gateway::{
+        Backoff, Balance, Bucket, FailureClass, GatewaySpec, NamePolicy, RetryPreset, Sharing,
+        ToolSpec, Window,
+    },
     spec::{Check, DependencyCondition, RestartWhen, Transport, Value},
 };
 use proptest::prelude::*;
@@ -429,6 +433,398 @@ fn ports() {
 }
 
 #[test]
+fn the_gateway_with_everything() {
+    let fleet = parse(
+        r#"
+profile = "test"
+[gateway]
+enabled = false
+port = 8720
+names = "priority"
+priority = ["memory", "fetch"]
+tool_rate = { burst = 50 }
+client_rate = { requests = 1000, span = "10s" }
+cache = { entries = 10, bytes = "2MiB", ttl = "2h" }
+calls = { ring = 100, stored = 1, bodies = true }
+[gateway.groups.research]
+servers = ["fetch", "memory"]
+[gateway.groups]
+x-1 = { servers = ["fetch"] }
+[defaults.gateway]
+queue = 7
+retry = { attempts = 9 }
+breaker = "off"
+[servers.memory]
+command = "m"
+gateway.expose = false
+[servers.fetch]
+url = "http://f/mcp"
+[servers.fetch.gateway]
+sharing = "per_client"
+max_clients = 4
+client_idle = "1m"
+balance = "weighted_round_robin"
+weights = [3, 0]
+max_in_flight = 5
+queue_timeout = "1s"
+timeout = "30s"
+total_timeout = "90s"
+retry = { preset = "throttle", base = "1s", step = "500ms", attempts = 4, jitter = 0.2, on = ["throttled", "network"], budget = 1 }
+breaker = { failures = 2, successes = 1, open = "5s", half_open = 1 }
+pool = { min = 2, max = 4, idle = "1m", age = "2h", connect_timeout = "3s" }
+[servers.fetch.gateway.tools.get_page]
+cache = "10m"
+idempotent = true
+name = "get"
+hidden = false
+description = "Gets a page"
+retry = "network"
+[servers.fetch.gateway.tools]
+"odd tool" = { cache = true, hidden = true }
+plain = { cache = false }
+"#,
+    )
+    .unwrap();
+    let gateway = &fleet.gateway;
+    assert_eq!(
+        (gateway.enabled, gateway.port, gateway.names),
+        (false, Some(8720), NamePolicy::Priority)
+    );
+    assert_eq!(gateway.priority[0].as_str(), "memory");
+    assert_eq!(
+        (gateway.tool_rate, gateway.client_rate),
+        (
+            Some(Bucket {
+                burst: 50,
+                per_second: 10.0
+            }),
+            Some(Window {
+                requests: 1_000,
+                span_ms: 10_000
+            })
+        )
+    );
+    assert_eq!(
+        (
+            gateway.cache.entries,
+            gateway.cache.bytes,
+            gateway.cache.ttl_ms
+        ),
+        (10, 2 << 20, 7_200_000)
+    );
+    assert_eq!(
+        (
+            gateway.calls.ring,
+            gateway.calls.stored,
+            gateway.calls.bodies
+        ),
+        (100, 1.0, true)
+    );
+    let groups: Vec<(&str, usize)> = gateway
+        .groups
+        .iter()
+        .map(|group| (group.name.as_str(), group.servers.len()))
+        .collect();
+    assert_eq!(groups, [("research", 2), ("x-1", 1)]);
+    let memory = &fleet.servers[0].gateway;
+    assert_eq!(
+        (memory.expose, memory.queue, memory.breaker.enabled),
+        (false, 7, false)
+    );
+    assert_eq!(
+        (memory.retry.attempts, memory.retry.base_ms),
+        (9, 100),
+        "on top of the policy of the profile"
+    );
+    let fetch = &fleet.servers[1].gateway;
+    assert_eq!(
+        (fetch.sharing, fetch.max_clients, fetch.client_idle_ms),
+        (Sharing::PerClient, 4, 60_000)
+    );
+    assert_eq!(
+        (fetch.balance, fetch.weights.as_slice()),
+        (Balance::WeightedRoundRobin, [3, 0].as_slice())
+    );
+    assert_eq!(
+        (
+            fetch.max_in_flight,
+            fetch.queue,
+            fetch.queue_timeout_ms,
+            fetch.timeout_ms,
+            fetch.total_timeout_ms
+        ),
+        (5, 7, 1_000, 30_000, 90_000)
+    );
+    let retry = &fetch.retry;
+    assert_eq!(
+        (
+            retry.strategy,
+            retry.base_ms,
+            retry.max_ms,
+            retry.step_ms,
+            retry.attempts
+        ),
+        (Backoff::Linear, 1_000, 30_000, 500, 4)
+    );
+    assert_eq!(retry.on, [FailureClass::Throttled, FailureClass::Network]);
+    assert_eq!(
+        (fetch.breaker.enabled, fetch.breaker.open_ms),
+        (true, 5_000),
+        "a table switches it on again"
+    );
+    assert_eq!(
+        (
+            fetch.pool.min,
+            fetch.pool.max,
+            fetch.pool.connect_timeout_ms
+        ),
+        (2, 4, 3_000)
+    );
+    assert_eq!(
+        fetch.tools["get_page"],
+        ToolSpec {
+            name: Some("get".into()),
+            description: Some("Gets a page".into()),
+            hidden: false,
+            idempotent: Some(true),
+            retry: Some(RetryPreset::Network.spec()),
+            cache_ttl_ms: Some(600_000),
+        }
+    );
+    assert_eq!(
+        fetch.tools["odd tool"],
+        ToolSpec {
+            hidden: true,
+            cache_ttl_ms: Some(7_200_000),
+            ..ToolSpec::default()
+        }
+    );
+    assert_eq!(fetch.tools["plain"], ToolSpec::default());
+}
+
+#[test]
+fn the_profile_sets_what_holds_at_the_gateway() {
+    let of = |profile: &str| {
+        let mut fleet = parse(&format!(
+            "{profile}\n[servers.a]\nurl = \"http://a/mcp\"\n[servers.b]\ncommand = \"b\""
+        ))
+        .unwrap();
+        let pipes = fleet.servers.pop().unwrap().gateway;
+        (fleet.gateway, fleet.servers.pop().unwrap().gateway, pipes)
+    };
+    {
+        let (gateway, http, _) = of("profile = \"production\"");
+        assert_eq!(
+            (gateway.tool_rate, gateway.client_rate),
+            (
+                Some(Bucket {
+                    burst: 100,
+                    per_second: 10.0
+                }),
+                Some(Window {
+                    requests: 100,
+                    span_ms: 60_000
+                })
+            )
+        );
+        assert_eq!((http.pool.min, http.pool.max), (5, 50));
+        assert_eq!(http.retry, RetryPreset::Standard.spec());
+    }
+    // Unless it is named, none holds anything back.
+    for profile in ["", "profile = \"development\"", "profile = \"test\""] {
+        let (gateway, http, pipes) = of(profile);
+        assert_eq!(gateway, GatewaySpec::default());
+        assert!(http.is_default() && pipes.is_default());
+    }
+    let off =
+        parse("profile = \"production\"\ngateway = { tool_rate = \"off\", client_rate = \"off\" }")
+            .unwrap();
+    assert_eq!(off.gateway, GatewaySpec::default());
+}
+
+#[test]
+fn what_is_wrong_with_the_gateway() {
+    check(
+        "[gateway]\nprot = 1\nport = 70000\nnames = \"prefx\"\npriority = [\"a\"]\ntool_rate = \"of\"\nclient_rate = { request = 1, span = \"1ms\" }\ncache = { entries = 0, bytes = \"1KiB\", ttl = \"0s\" }\ncalls = { ring = -1, stored = 2, bodies = 1 }\n[servers.a]\ncommand = \"a\"\n",
+        &[
+            "2:1 gateway.prot: unknown key \"prot\"; did you mean port?",
+            "3:8 gateway.port: found the number 70000; accepted is a whole number from 0 to 65535",
+            "4:9 gateway.names: found \"prefx\"; accepted is \"prefix\" or \"priority\" or \"manual\"; did you mean \"prefix\"?",
+            "5:12 gateway.priority: priority has no effect unless names is \"priority\"; set that, or remove it",
+            "6:13 gateway.tool_rate: found \"of\"; accepted is a table such as { burst = 100, per_second = 10 }, or \"off\"",
+            "7:17 gateway.client_rate.request: unknown key \"request\"; did you mean requests?",
+            "7:37 gateway.client_rate.span: found \"1ms\"; accepted is a duration from \"100ms\" to \"24h\"",
+            "8:21 gateway.cache.entries: found the number 0; accepted is a whole number from 1 to 10000000",
+            "8:32 gateway.cache.bytes: found \"1KiB\"; accepted is a size with KiB, MiB or GiB, such as \"512MiB\", from \"1MiB\"",
+            "8:46 gateway.cache.ttl: found \"0s\"; accepted is a duration from \"1ms\" to \"720h\"",
+            "9:18 gateway.calls.ring: found the number -1; accepted is a whole number from 0 to 100000",
+            "9:31 gateway.calls.stored: found the number 2; accepted is a number from 0 to 1",
+            "9:43 gateway.calls.bodies: found the number 1; accepted is true or false",
+        ],
+    );
+    check(
+        "[gateway]\nnames = \"priority\"\npriority = [\"fecth\", \"fetch\", \"fetch\", \"a b\", 1]\n[gateway.groups]\nBig = { servers = [\"zzz\"] }\nempty = { servers = [] }\nnone = {}\nodd = 3\n[servers.fetch]\ncommand = \"a\"\n",
+        &[
+            "3:13 gateway.priority[0]: there is no server fecth; did you mean fetch?",
+            "3:31 gateway.priority[2]: fetch is listed twice",
+            "3:40 gateway.priority[3]: \"a b\" is not a name; accepted are 1 to 64 characters of A-Z a-z 0-9 _ . -, the first a letter or a digit",
+            "3:40 gateway.priority[3]: there is no server a b",
+            "3:47 gateway.priority[4]: found the number 1; accepted is a text in quotes",
+            "5:1 gateway.groups.Big: \"Big\" is not the name of a group; accepted are 1 to 64 characters of a-z 0-9 -",
+            "5:20 gateway.groups.Big.servers[0]: there is no server zzz",
+            "6:21 gateway.groups.empty.servers: found an empty list; accepted is a list of at least one server",
+            "7:1 gateway.groups.none: servers are not given; accepted is a list of at least one",
+            "8:1 gateway.groups.odd: found the number 3; accepted is a table",
+        ],
+    );
+    check(
+        "gateway.port = 3000\npanel.port = 3000\n[servers.a]\ncommand = \"x\"\nport = 3000\n",
+        &[
+            "1:16 gateway.port: port 3000 is also the port of the panel",
+            "5:8 servers.a.port: port 3000 of a#1 is also the port of the gateway",
+        ],
+    );
+    check("gateway.port = 0\npanel.port = 0\ngateway.groups = {}", &[]);
+    check(
+        "[defaults.gateway]\nquue = 1\npool = { min = 60 }\ntools.x.hidden = true\n",
+        &[
+            "2:1 defaults.gateway.quue: unknown key \"quue\"; did you mean queue?",
+            "3:16 defaults.gateway.pool.min: min 60 is above max 50; accepted is min up to max",
+            "4:1 defaults.gateway.tools: tools belong to a server; move them to [servers.NAME.gateway.tools]",
+        ],
+    );
+}
+
+#[test]
+fn what_is_wrong_with_a_server_at_the_gateway() {
+    let at = |lines: &str, expected: &[&str]| {
+        check(
+            &format!("[servers.a]\nurl = \"http://a/mcp\"\n[servers.a.gateway]\n{lines}\n"),
+            expected,
+        );
+    };
+    at(
+        "exposed = true\nbalance = \"round-robin\"\nmax_in_flight = 0\nqueue_timeout = \"1h\"\ntimeout = 60",
+        &[
+            "4:1 servers.a.gateway.exposed: unknown key \"exposed\"; did you mean expose?",
+            "5:11 servers.a.gateway.balance: found \"round-robin\"; accepted is \"p2c\" or \"round_robin\" or \"least_connections\" or \"weighted_round_robin\" or \"random\" or \"health_based\" or \"response_time_based\"; did you mean \"round_robin\"?",
+            "6:17 servers.a.gateway.max_in_flight: found the number 0; accepted is a whole number from 1 to 100000",
+            "7:17 servers.a.gateway.queue_timeout: found \"1h\"; accepted is a duration from \"0s\" to \"10m\"",
+            "8:11 servers.a.gateway.timeout: found the number 60; accepted is a duration in quotes, such as \"500ms\", \"5s\" or \"1m30s\"",
+        ],
+    );
+    at(
+        "timeout = \"10m\"",
+        &[
+            "4:11 servers.a.gateway.timeout: timeout 10m is above total_timeout 5m; accepted is timeout up to total_timeout",
+        ],
+    );
+    at(
+        "max_clients = 3\nclient_idle = \"5s\"\nweights = [1]",
+        &[
+            "4:15 servers.a.gateway.max_clients: max_clients has no effect unless sharing is \"per_client\"; remove it",
+            "5:15 servers.a.gateway.client_idle: client_idle has no effect unless sharing is \"per_client\"; remove it",
+            "6:11 servers.a.gateway.weights: weights has no effect unless balance is \"weighted_round_robin\"; remove it",
+        ],
+    );
+    at(
+        "balance = \"weighted_round_robin\"\nweights = [0, 0]",
+        &[
+            "5:11 servers.a.gateway.weights: found a list; accepted is weights of which one is above 0",
+        ],
+    );
+    at(
+        "pool = { min = 4, max = 2 }\nbreaker = { failures = 0, open = \"1ms\" }",
+        &[
+            "4:16 servers.a.gateway.pool.min: min 4 is above max 2; accepted is min up to max",
+            "5:24 servers.a.gateway.breaker.failures: found the number 0; accepted is a whole number from 1 to 1000",
+            "5:34 servers.a.gateway.breaker.open: found \"1ms\"; accepted is a duration from \"10ms\" to \"24h\"",
+        ],
+    );
+    at(
+        "breaker = true",
+        &[
+            "4:11 servers.a.gateway.breaker: found true; accepted is a table such as { failures = 5, open = \"30s\" }, or \"off\"",
+        ],
+    );
+    at(
+        "retry = { base = \"10s\", max = \"1s\", multiplier = 0.5, attempts = 21, jitter = 1.5, on = [\"auth\"], budget = -1 }",
+        &[
+            "4:18 servers.a.gateway.retry.base: base 10s is above max 1s; accepted is base up to max",
+            "4:50 servers.a.gateway.retry.multiplier: found the number 0.5; accepted is a number from 1 to 10",
+            "4:66 servers.a.gateway.retry.attempts: found the number 21; accepted is a whole number from 1 to 20",
+            "4:79 servers.a.gateway.retry.jitter: found the number 1.5; accepted is a number from 0 to 1",
+            "4:90 servers.a.gateway.retry.on[0]: found \"auth\"; accepted is \"retryable\" or \"network\" or \"timeout\" or \"throttled\"",
+            "4:108 servers.a.gateway.retry.budget: found the number -1; accepted is a number from 0 to 10",
+        ],
+    );
+    at(
+        "retry = \"fast\"",
+        &[
+            "4:9 servers.a.gateway.retry: found \"fast\"; accepted is \"quick\" or \"standard\" or \"network\" or \"throttle\" or \"none\"",
+        ],
+    );
+    at(
+        "retry = 3",
+        &[
+            "4:9 servers.a.gateway.retry: found the number 3; accepted is \"quick\", \"standard\", \"network\", \"throttle\", \"none\", or a table such as { preset = \"quick\", attempts = 4 }",
+        ],
+    );
+    at(
+        "retry = { strategy = \"linear\", multiplier = 3 }\ntools.x.retry = { preset = \"quick\", step = \"1s\" }",
+        &[
+            "4:45 servers.a.gateway.retry.multiplier: multiplier has no effect on linear waits; remove it",
+            "5:44 servers.a.gateway.tools.x.retry.step: step has no effect on waits that are not linear; remove it",
+        ],
+    );
+    at(
+        "[servers.a.gateway.tools]\nx = { name = \"a b\", cach = true }\ny = { name = \"n\", cache = 5 }\nz = { name = \"n\" }\nw = 1",
+        &[
+            "5:14 servers.a.gateway.tools.x.name: found \"a b\"; accepted is 1 to 64 characters of A-Z a-z 0-9 _ . -",
+            "5:21 servers.a.gateway.tools.x.cach: unknown key \"cach\"; did you mean cache?",
+            "6:27 servers.a.gateway.tools.y.cache: found the number 5; accepted is a duration in quotes, such as \"10m\", or true or false",
+            "7:14 servers.a.gateway.tools.z.name: n is also the name of y",
+            "8:1 servers.a.gateway.tools.w: found the number 1; accepted is a table",
+        ],
+    );
+    check_server(
+        "command = \"x\"\ngateway = { sharing = \"per_client\", max_clients = 3, pool = { min = 1 } }",
+        &[
+            "3:23 servers.a.gateway.sharing: found \"per_client\"; accepted is \"shared\": a server that speaks over its standard streams has one connection",
+            "3:61 servers.a.gateway.pool: pool has no effect on a server that speaks over its standard streams; remove it",
+        ],
+    );
+    check_server(
+        "url = \"http://x/sse\"\ntransport = \"sse\"\ngateway.expose = false",
+        &[
+            "4:1 servers.a.gateway: gateway has no effect on a server of the old HTTP+SSE transport, which is kept disabled; remove it",
+        ],
+    );
+    check_server(
+        "command = \"x\"\ngateway = 1",
+        &["3:11 servers.a.gateway: found the number 1; accepted is a table"],
+    );
+}
+
+#[test]
+fn a_bound_that_is_only_inherited_follows() {
+    let fleet = parse(
+        "profile = \"production\"\n[defaults.gateway]\nsharing = \"per_client\"\nmax_clients = 3\n[servers.a]\nurl = \"http://a/mcp\"\n[servers.a.gateway]\ntotal_timeout = \"20s\"\npool.max = 2\nretry.max = \"500ms\"\n[servers.b]\ncommand = \"b\"",
+    )
+    .unwrap();
+    let a = &fleet.servers[0].gateway;
+    assert_eq!(
+        (a.timeout_ms, a.pool.min, a.retry.base_ms),
+        (20_000, 2, 500)
+    );
+    assert_eq!(
+        (a.sharing, fleet.servers[1].gateway.sharing),
+        (Sharing::PerClient, Sharing::Shared),
+        "where it can"
+    );
+}
+
+#[test]
 fn odd_shapes_are_findings_too() {
     check(
         "servers = 3",
@@ -445,7 +841,7 @@ fn odd_shapes_are_findings_too() {
     check(
         "[defaults]\ncommand = \"x\"",
         &[
-            "2:1 defaults.command: unknown key \"command\"; accepted are autostart, restart, stop_timeout, health, limits",
+            "2:1 defaults.command: unknown key \"command\"; accepted are autostart, restart, stop_timeout, health, limits, gateway",
         ],
     );
 }
@@ -479,7 +875,7 @@ proptest! {
     #[test]
     fn arbitrary_toml_never_panics_and_findings_stand_in_the_text(
         lines in prop::collection::vec((
-            prop::sample::select(keys::SERVER),
+            prop::sample::select([keys::SERVER, keys::EXPOSURE].concat()),
             prop::sample::select(&["1", "-1", "0.5", "true", "\"x\"", "\"5s\"", "[]", "[1, \"a\"]", "{}", "{ secret = \"é\" }", "[[1]]", "1979-05-27"][..]),
         ), 0..12),
     ) {
@@ -503,9 +899,27 @@ fn the_example_of_the_docs_is_valid_and_every_key_is_documented() {
         .and_then(|rest| rest.split("```").next())
         .unwrap();
     check(example, &[]);
-    for key in [keys::SERVER, keys::RESTART, keys::HEALTH, keys::LIMITS].concat() {
+    let all = [
+        keys::SERVER,
+        keys::RESTART,
+        keys::HEALTH,
+        keys::LIMITS,
+        keys::GATEWAY,
+        keys::GROUP,
+        keys::BUCKET,
+        keys::WINDOW,
+        keys::CACHE,
+        keys::CALLS,
+        keys::EXPOSURE,
+        keys::POOL,
+        keys::RETRY,
+        keys::BREAKER,
+        keys::TOOL,
+    ];
+    for key in all.concat() {
+        let written = [format!("`{key}`"), format!("`{key}."), format!(".{key}`")];
         assert!(
-            docs.contains(&format!("`{key}`")),
+            written.iter().any(|key| docs.contains(key)),
             "{key} is not in docs/configuration.md"
         );
     }
