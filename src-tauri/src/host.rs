@@ -82,6 +82,7 @@ async fn start(home: &Path) -> Result<(Link, Running), Link> {
             let handle = engine.handle();
             let options = ServeOptions {
                 port: handle.panel_port(),
+                gateway_port: handle.gateway_port(),
                 ..ServeOptions::default()
             };
             let serving = match flotilla_server::serve(handle.clone(), options, closing.clone())

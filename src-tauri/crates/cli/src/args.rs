@@ -93,6 +93,9 @@ pub(crate) struct Serve {
     /// Port of the panel; taken means an error, 0 means any free one [default: 3000, or a free one that is kept]
     #[arg(long, value_name = "N")]
     pub(crate) port: Option<u16>,
+    /// Port of the gateway, in the same way [default: 8720, or a free one that is kept]
+    #[arg(long, value_name = "N")]
+    pub(crate) gateway_port: Option<u16>,
     /// Address to listen on; elsewhere than on loopback the token crosses the network unencrypted
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1")]
     pub(crate) host: IpAddr,

@@ -46,6 +46,7 @@ pub(crate) async fn serve(
     let closing = CancellationToken::new();
     let options = ServeOptions {
         port: args.port.or_else(|| handle.panel_port()),
+        gateway_port: args.gateway_port.or_else(|| handle.gateway_port()),
         host: args.host,
         ui,
     };
@@ -80,10 +81,19 @@ fn greeting(serving: &Serving, home: &Path, as_json: bool) -> String {
         .inspect_err(|error| warn!(%error, "no one-time address"));
     let panel = once.unwrap_or_else(|_| serving.url());
     if as_json {
-        json!({ "panel": panel, "url": serving.url(), "home": home, "pid": std::process::id() })
-            .to_string()
+        json!({
+            "panel": panel,
+            "url": serving.url(),
+            "gateway": serving.gateway(),
+            "home": home,
+            "pid": std::process::id(),
+        })
+        .to_string()
     } else {
-        format!("Panel: {panel}")
+        let gateway = serving
+            .gateway()
+            .map(|gateway| format!("\nGateway: {gateway}"));
+        format!("Panel: {panel}{}", gateway.unwrap_or_default())
     }
 }
 

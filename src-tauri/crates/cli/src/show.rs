@@ -8,6 +8,7 @@ use flotilla_contract::{
     Event, EventKind, HealthReport, Millis, ServerId, ServerView,
     command::{DoctorFinding, DoctorLevel, ImportPlan, ImportSource, Outcome, SecretsInfo},
     frame::FleetSnapshot,
+    gateway::BreakerState,
     log::{LogEntry, Stream},
     spec::Transport,
     state::{HealthLevel, ProcessState, Status},
@@ -496,6 +497,11 @@ pub(crate) fn event(event: &Event, zone: &TimeZone, out: Out) -> String {
         | EventKind::Unhealthy { .. }
         | EventKind::Error { .. }
         | EventKind::ConfigRejected { .. } => Some(Colour::Red),
+        EventKind::Breaker { state, .. } => match state {
+            BreakerState::Open => Some(Colour::Red),
+            BreakerState::HalfOpen => Some(Colour::Yellow),
+            BreakerState::Closed => Some(Colour::Green),
+        },
         EventKind::Restarting { .. } | EventKind::Ceiling { .. } => Some(Colour::Yellow),
         EventKind::Recovered { .. } => Some(Colour::Green),
         _ => None,
@@ -530,6 +536,22 @@ fn says(what: &EventKind) -> String {
                 .map(|e| format!("{}; ", e.reason))
                 .unwrap_or_default();
             format!("{why}try {attempt} in {}", seconds(*delay))
+        }
+        EventKind::Breaker {
+            tool,
+            state,
+            reason,
+        } => {
+            let state = match state {
+                BreakerState::Closed => "closed",
+                BreakerState::Open => "open",
+                BreakerState::HalfOpen => "half open",
+            };
+            let tool = tool
+                .as_ref()
+                .map(|tool| format!(" for {tool}"))
+                .unwrap_or_default();
+            format!("{state}{tool}; {reason}")
         }
         EventKind::Recovered { attempts } => {
             format!("after {}", plural((*attempts).into(), "restart"))

@@ -114,6 +114,9 @@ impl Fleet for Scripted {
     fn healthz(&self) -> Value {
         json!({ "ok": true })
     }
+    fn gateway(&self) -> Option<flotilla_engine::Gateway> {
+        None
+    }
 }
 
 fn event(seq: u64) -> Event {

@@ -6,6 +6,10 @@ use crate::{
     agent::{Agent, AgentFilter, AgentStats},
     error::ErrorCode,
     frame::{EngineInfo, FleetSnapshot},
+    gateway::{
+        BreakerParams, BreakerView, CacheClear, CacheCleared, CallQuery, CallRecord, Fault,
+        FaultParams, GatewayView,
+    },
     log::{LogEntry, LogQuery},
     metric::{MetricAnswer, MetricQuery, PageSample},
     spec::Value as SpecValue,
@@ -162,6 +166,16 @@ commands! {
     "tools.cancel" tools_cancel ToolsCancel(CancelParams) -> Empty;
     #[doc = "Calls made from the playground, newest first."]
     "tools.history" tools_history ToolsHistory(HistoryParams) -> Vec<ToolCallRecord>;
+    #[doc = "The gateway: traffic, clients, breakers, cache, pools, limits, refusals, faults."]
+    "gateway.view" gateway_view GatewayViewCmd(Empty) -> GatewayView;
+    #[doc = "Calls through the gateway, newest first."]
+    "gateway.calls" gateway_calls GatewayCalls(CallQuery) -> Vec<CallRecord>;
+    #[doc = "Trip, reset or half-open a circuit breaker."]
+    "gateway.breaker" gateway_breaker GatewayBreaker(BreakerParams) -> BreakerView;
+    #[doc = "Take answers out of the gateway's cache."]
+    "gateway.cache_clear" gateway_cache_clear GatewayCacheClear(CacheClear) -> CacheCleared;
+    #[doc = "Inject a fault into calls of a server, for a drill, or end it."]
+    "gateway.fault" gateway_fault GatewayFault(FaultParams) -> Vec<Fault>;
     #[doc = "Log lines."]
     "logs.read" logs_read LogsRead(LogQuery) -> Vec<LogEntry>;
     #[doc = "Events, newest first."]

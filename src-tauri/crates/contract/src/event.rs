@@ -2,6 +2,7 @@
 
 use crate::{
     InstanceId, Millis, ServerId,
+    gateway::BreakerState,
     state::{HealthReport, LastExit},
 };
 use schemars::JsonSchema;
@@ -123,6 +124,17 @@ pub enum EventKind {
         /// What was seen and what is allowed.
         reason: String,
     },
+    /// A circuit breaker of the gateway opened, let calls through on trial, or closed.
+    #[serde(rename = "gateway:breaker")]
+    Breaker {
+        /// Its tool; absent for the breaker of the whole server.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        tool: Option<String>,
+        /// Where it is now.
+        state: BreakerState,
+        /// Why, as a sentence.
+        reason: String,
+    },
     /// An operator did something.
     #[serde(rename = "action")]
     Action {
@@ -187,6 +199,7 @@ impl EventKind {
             Self::Tools { .. } => "server:tools",
             Self::Scaled { .. } => "server:scaled",
             Self::Ceiling { .. } => "server:ceiling",
+            Self::Breaker { .. } => "gateway:breaker",
             Self::Action { .. } => "action",
             Self::ConfigApplied { .. } => "config:applied",
             Self::ConfigRejected { .. } => "config:rejected",

@@ -12,7 +12,7 @@ use std::collections::BTreeMap;
 pub struct GatewaySpec {
     /// Whether clients are served at all (default true).
     pub enabled: bool,
-    /// Port of `/mcp` (default: 8720, or a free one that is remembered).
+    /// Port of `/mcp` (default: 8720, or a free one that is remembered; 0 means any free one).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub port: Option<u16>,
     /// What happens when two servers offer the same name (default `prefix`).
@@ -185,6 +185,14 @@ impl Default for Exposure {
             breaker: BreakerSpec::default(),
             tools: BTreeMap::new(),
         }
+    }
+}
+
+impl Exposure {
+    /// Whether nothing is said that differs from the defaults.
+    #[must_use]
+    pub fn is_default(&self) -> bool {
+        *self == Self::default()
     }
 }
 

@@ -5,6 +5,7 @@ use flotilla_contract::{
     Caller, WireError, dispatch,
     frame::{Hello, Listener, Topic},
 };
+use flotilla_gateway::Gateway;
 use std::{
     ffi::OsString,
     io,
@@ -38,6 +39,9 @@ pub struct Boot {
     pub pid: u32,
     /// Base address of the panel ("http://127.0.0.1:3000").
     pub url: String,
+    /// Where AI clients reach the fleet (`http://127.0.0.1:8720/mcp`), while the gateway is served.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub gateway: Option<String>,
     /// Token of the control surfaces.
     pub token: String,
     /// Version of the engine.
@@ -129,6 +133,19 @@ impl Handle {
     #[must_use]
     pub fn panel_port(&self) -> Option<u16> {
         self.core.fleet().panel_port
+    }
+
+    /// The gateway, unless the configuration switches it off.
+    #[must_use]
+    pub fn gateway(&self) -> Option<Gateway> {
+        let enabled = self.core.fleet().gateway.enabled;
+        enabled.then(|| self.core.gateway.clone())
+    }
+
+    /// The gateway's port as the operator set it in the configuration, if so.
+    #[must_use]
+    pub fn gateway_port(&self) -> Option<u16> {
+        self.core.fleet().gateway.port
     }
 
     /// Runs a command by name. Once begun it goes on, even if the future is dropped.

@@ -23,6 +23,7 @@ use flotilla_contract::{
     frame::{FleetDelta, Hello, Listener},
     state::{ProcessState, Sample},
 };
+use flotilla_gateway::Gateway;
 use flotilla_metrics::Live;
 use flotilla_os::{Mark, guard::Guard};
 use flotilla_store::{Control, EventLog};
@@ -72,6 +73,7 @@ pub(crate) struct Core {
     pub(crate) events: EventLog,
     pub(crate) secrets: Arc<dyn SecretStore>,
     pub(crate) live: Live,
+    pub(crate) gateway: Gateway,
     pub(crate) samples: Mutex<HashMap<InstanceId, Sample>>,
     pub(crate) ticks: broadcast::Sender<Tick>,
     pub(crate) deltas: broadcast::Sender<Arc<FleetDelta>>,
@@ -161,6 +163,14 @@ impl Core {
         );
         sessions.attach(supervisor.clone());
 
+        let gateway = Gateway::new(
+            Arc::new(crate::gateway::Port {
+                sessions: sessions.clone(),
+                events: events.clone(),
+            }),
+            clock::now(),
+        );
+
         let sample_interval = options
             .sample_interval
             .unwrap_or(loaded.fleet.sample_interval);
@@ -181,6 +191,7 @@ impl Core {
             events,
             secrets,
             live: Live::new(&ring),
+            gateway,
             samples: Mutex::default(),
             ticks: broadcast::channel(LAG).0,
             deltas: broadcast::channel(LAG).0,
@@ -205,7 +216,7 @@ impl Core {
     }
 
     fn run_tasks(self: Arc<Self>) {
-        let tasks: [(&str, flotilla_supervisor::Boxed<()>); 6] = [
+        let tasks: [(&str, flotilla_supervisor::Boxed<()>); 7] = [
             ("views", Box::pin(crate::views::publish(self.clone()))),
             ("sampling", Box::pin(sampling::run(self.clone()))),
             ("config", Box::pin(crate::config::watch(self.clone()))),
@@ -217,6 +228,7 @@ impl Core {
                 }),
             ),
             ("agents", Box::pin(crate::agents::follow(self.clone()))),
+            ("gateway", Box::pin(crate::gateway::follow(self.clone()))),
             ("logs", Box::pin(discard_logs(self.clone()))),
         ];
         for (name, task) in tasks {
@@ -253,6 +265,9 @@ impl Core {
     }
 
     pub(crate) fn announce(&self, listeners: Vec<Listener>) {
+        let gateway = listeners.iter().find(|l| l.serves == "gateway");
+        self.gateway
+            .listens(gateway.map(|l| format!("http://{}/mcp", l.address)));
         *lock(&self.listeners) = listeners;
         self.write_boot();
         self.info_changed.notify_one();
@@ -269,14 +284,16 @@ impl Core {
     }
 
     fn write_boot(&self) {
-        let panel = lock(&self.listeners)
-            .iter()
-            .find(|l| l.serves == "panel")
-            .map(|l| format!("http://{}", l.address));
+        let listens = |what: &str| {
+            let listeners = lock(&self.listeners);
+            let at = listeners.iter().find(|l| l.serves == what)?;
+            Some(format!("http://{}", at.address))
+        };
         let boot = Boot {
             boot: self.boot.clone(),
             pid: std::process::id(),
-            url: panel.unwrap_or_default(),
+            url: listens("panel").unwrap_or_default(),
+            gateway: self.gateway.address(),
             token: self.token.clone(),
             version: VERSION.into(),
         };
@@ -355,6 +372,7 @@ impl Core {
         let caller = itself("engine");
         self.tell(None, &caller, EventKind::EngineStopped);
         self.ending.cancel();
+        self.gateway.end();
         let left = self
             .supervisor
             .shutdown(SHUTDOWN, Some(&caller.correlation))

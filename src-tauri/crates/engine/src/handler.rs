@@ -23,6 +23,10 @@ use flotilla_contract::{
         SecretInfo, SecretRef, SecretSet, SecretsInfo, ServerRef, Targets, WriteParams,
     },
     frame::{EngineInfo, FleetSnapshot},
+    gateway::{
+        BreakerParams, BreakerView, CacheClear, CacheCleared, CallQuery, CallRecord, Fault,
+        FaultParams, GatewayView,
+    },
     log::{LogEntry, LogQuery},
     metric::{MetricAnswer, MetricQuery, PageSample},
     spec::{ServerSpec, Transport},
@@ -446,6 +450,78 @@ impl Handler for Core {
         params: HistoryParams,
     ) -> Result<Vec<ToolCallRecord>, WireError> {
         Ok(self.call_history(&params))
+    }
+
+    async fn gateway_view(&self, _: &Caller, _: Empty) -> Result<GatewayView, WireError> {
+        Ok(self.gateway.view().await)
+    }
+
+    async fn gateway_calls(
+        &self,
+        _: &Caller,
+        params: CallQuery,
+    ) -> Result<Vec<CallRecord>, WireError> {
+        Ok(self.gateway.calls(&params))
+    }
+
+    async fn gateway_breaker(
+        &self,
+        caller: &Caller,
+        params: BreakerParams,
+    ) -> Result<BreakerView, WireError> {
+        let done = self.gateway.act(&params);
+        let said = match &done {
+            Ok(view) => format!("{:?}", view.state).to_lowercase(),
+            Err(error) => format!("failed to {}", error.message),
+        };
+        self.record_actions(
+            caller,
+            "gateway.breaker",
+            &format!("{:?}", params.act).to_lowercase(),
+            std::iter::once((Some(&params.server), said.as_str(), done.is_ok())),
+        )
+        .await;
+        done
+    }
+
+    async fn gateway_cache_clear(
+        &self,
+        caller: &Caller,
+        params: CacheClear,
+    ) -> Result<CacheCleared, WireError> {
+        if let Some(server) = &params.server {
+            self.spec(server)?;
+        }
+        let cleared = self.gateway.clear_cache(&params).await?;
+        self.record_actions(
+            caller,
+            "gateway.cache_clear",
+            params.tool.as_deref().unwrap_or_default(),
+            std::iter::once((
+                params.server.as_ref(),
+                format!("{} answers taken out", cleared.entries).as_str(),
+                true,
+            )),
+        )
+        .await;
+        Ok(cleared)
+    }
+
+    async fn gateway_fault(
+        &self,
+        caller: &Caller,
+        params: FaultParams,
+    ) -> Result<Vec<Fault>, WireError> {
+        self.spec(&params.server)?;
+        let faults = self.gateway.inject(&params)?;
+        self.record_actions(
+            caller,
+            "gateway.fault",
+            params.tool.as_deref().unwrap_or_default(),
+            std::iter::once((Some(&params.server), "as asked", true)),
+        )
+        .await;
+        Ok(faults)
     }
 
     async fn logs_read(&self, _: &Caller, params: LogQuery) -> Result<Vec<LogEntry>, WireError> {

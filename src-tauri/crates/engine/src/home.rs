@@ -142,6 +142,7 @@ mod tests {
             boot: "b".into(),
             pid: 7,
             url: "http://127.0.0.1:1".into(),
+            gateway: None,
             token: "t".into(),
             version: "0".into(),
         };

@@ -9,7 +9,7 @@
 //! # Its tasks
 //! `views` turns changes into deltas (at most one per 60 ms; asleep while nothing changes). `sampling` ticks every
 //! sampling interval. `config` waits for the file to change. `facts` writes what was learned about servers. `agents`
-//! follows tools. Commands run in tasks of their own: a caller that goes away does not stop a command half-way.
+//! follows tools, `gateway` tells the gateway what the fleet looks like. Commands run in tasks of their own: a caller that goes away does not stop a command half-way.
 //!
 //! # Its queues
 //! Deltas and ticks: 64 per subscriber, then it starts afresh with a snapshot. Log readers hold a position in each ring.
@@ -31,6 +31,7 @@ mod core;
 mod doctor;
 mod facts;
 mod fleet;
+mod gateway;
 mod handler;
 mod home;
 mod imports;
@@ -42,4 +43,5 @@ mod subscribe;
 mod views;
 
 pub use api::{Boot, Engine, Handle, Options, StartError};
+pub use flotilla_gateway::{Body as GatewayBody, Gateway};
 pub use subscribe::{Outgoing, Subscription};

@@ -35,6 +35,8 @@ type Greeting = watch::Receiver<Option<Result<Arc<Peer>, Error>>>;
 /// What speaks to one process.
 struct Seat {
     stdio: bool,
+    /// Where it listens, if it does.
+    target: Option<HttpTarget>,
     session: Result<Session, Error>,
     /// The hint of the greeting, and the greeting, once begun.
     greeting: Mutex<Option<(Option<Era>, Greeting)>>,
@@ -123,6 +125,29 @@ impl Sessions {
         let session = seat.session.clone()?;
         let peer = self.greeted(&seat, id, limit).await?;
         Ok((session, peer))
+    }
+
+    /// A new session with an instance over HTTP, in the name of one client of the gateway.
+    pub(crate) async fn open_for(
+        &self,
+        id: &InstanceId,
+        client: flotilla_gateway::AsClient,
+        limit: Duration,
+    ) -> Result<(Session, Arc<Peer>), Error> {
+        let seat = self.seat(id).ok_or(Error::Closed(Closed::Eof))?;
+        let target = seat.target.clone().ok_or_else(|| {
+            Error::Protocol("a server over its standard streams has one connection".to_owned())
+        })?;
+        let options = Options {
+            greet_timeout: limit,
+            capabilities: client.capabilities,
+            asked: Some(client.asked),
+            ..Options::default()
+        };
+        let session = Session::http(target, options);
+        let hint = self.facts.era_hint(&id.server);
+        let peer = session.greet(hint).await?;
+        Ok((session, Arc::new(peer)))
     }
 
     /// Waits for the greeting, beginning it if nobody has. A failed one is begun anew at the next call.
@@ -356,15 +381,19 @@ impl Link for Doors {
             ..Options::default()
         };
         let stdio = matches!(endpoint, Endpoint::Stdio { .. });
-        let mut garbage = None;
+        let (mut garbage, mut target) = (None, None);
         let session = match endpoint {
             Endpoint::Stdio { input, output } => {
                 let (to, lines) = mpsc::channel(GARBAGE);
                 (options.garbage, garbage) = (Some(to), Some(lines));
                 Ok(Session::stdio(output, input, options))
             }
-            Endpoint::Http { url, headers } => HttpTarget::new(&sessions.http, &url, headers)
-                .map(|target| Session::http(target, options)),
+            Endpoint::Http { url, headers } => {
+                HttpTarget::new(&sessions.http, &url, headers).map(|at| {
+                    target = Some(at.clone());
+                    Session::http(at, options)
+                })
+            }
         };
         let until = tokio_util::sync::CancellationToken::new();
         if let Ok(session) = &session {
@@ -372,6 +401,7 @@ impl Link for Doors {
         }
         let seat = Seat {
             stdio,
+            target,
             session,
             greeting: Mutex::default(),
             findings: Mutex::default(),

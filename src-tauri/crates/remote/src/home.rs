@@ -16,6 +16,9 @@ pub struct Boot {
     pub pid: u32,
     /// Base address of the panel ("http://127.0.0.1:3000").
     pub url: String,
+    /// Where AI clients reach the fleet (`http://127.0.0.1:8720/mcp`), while the gateway is served.
+    #[serde(default)]
+    pub gateway: Option<String>,
     /// Token of the control surfaces.
     pub token: String,
     /// Version of the engine.

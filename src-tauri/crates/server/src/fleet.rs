@@ -4,7 +4,7 @@ use flotilla_contract::{
     Caller, WireError,
     frame::{Hello, Listener, Topic},
 };
-use flotilla_engine::{Handle, Outgoing, Subscription};
+use flotilla_engine::{Gateway, Handle, Outgoing, Subscription};
 use serde_json::Value;
 use std::{future::Future, io};
 
@@ -34,6 +34,8 @@ pub trait Fleet: Clone + Send + Sync + 'static {
     fn remember_port(&self, serves: &str, port: u16) -> impl Future<Output = ()> + Send;
     /// The body of `/healthz`.
     fn healthz(&self) -> Value;
+    /// The gateway, where clients are served.
+    fn gateway(&self) -> Option<Gateway>;
 }
 
 /// The news of one subscription.
@@ -87,5 +89,9 @@ impl Fleet for Handle {
 
     fn healthz(&self) -> Value {
         Handle::healthz(self)
+    }
+
+    fn gateway(&self) -> Option<Gateway> {
+        Handle::gateway(self)
     }
 }

@@ -1,4 +1,5 @@
-//! The listeners of an engine: the panel's files, the HTTP API and the control WebSocket, on one loopback port.
+//! The listeners of an engine: the panel's files, the HTTP API and the control WebSocket on one loopback port, the gateway's
+//! `/mcp` on another.
 //!
 //! It owns one listening socket, the sessions of browsers, and one task per connection. It holds nothing of the fleet:
 //! every answer comes from the engine's handle (anything that is a [`Fleet`]), and every command goes through the one
@@ -20,10 +21,12 @@
 mod api;
 mod door;
 mod fleet;
+mod gateway;
 mod listen;
 mod ui;
 pub mod ws;
 
 pub use fleet::{Fleet, News};
+pub use gateway::GATEWAY_PORT;
 pub use listen::{DEFAULT_PORT, Error, ServeOptions, Serving, serve};
 pub use ui::UiSource;

@@ -1,6 +1,6 @@
 //! Opening and closing the listener.
 
-use crate::{Fleet, UiSource, api, door::Door};
+use crate::{Fleet, UiSource, api, door::Door, gateway};
 use flotilla_contract::frame::Listener;
 use std::{
     future::IntoFuture,
@@ -15,8 +15,9 @@ use tracing::{info, warn};
 /// The port of the panel unless another one is set, or remembered.
 pub const DEFAULT_PORT: u16 = 3000;
 
-/// What this listener is called in [`Listener::serves`].
+/// What the listeners are called in [`Listener::serves`].
 const PANEL: &str = "panel";
+pub(crate) const GATEWAY: &str = "gateway";
 
 /// How long requests under way may take to end after a shutdown was asked for.
 const DRAIN: Duration = Duration::from_secs(3);
@@ -27,6 +28,8 @@ pub struct ServeOptions {
     /// Port that the operator set: taken means an error, 0 means any free one. `None`: the port remembered from an
     /// earlier start, then [`DEFAULT_PORT`], then a free one, which is remembered.
     pub port: Option<u16>,
+    /// Port of the gateway, in the same way; its default is [`GATEWAY_PORT`](crate::GATEWAY_PORT).
+    pub gateway_port: Option<u16>,
     /// Address to listen on (default 127.0.0.1). Elsewhere than on loopback the token crosses the network as it is.
     pub host: IpAddr,
     /// Where the panel's files come from (default: compiled in).
@@ -37,6 +40,7 @@ impl Default for ServeOptions {
     fn default() -> Self {
         Self {
             port: None,
+            gateway_port: None,
             host: Ipv4Addr::LOCALHOST.into(),
             ui: UiSource::Embedded,
         }
@@ -75,9 +79,18 @@ pub struct Serving {
     addr: SocketAddr,
     door: Door,
     task: JoinHandle<()>,
+    gateway: Option<(SocketAddr, JoinHandle<()>)>,
 }
 
 impl Serving {
+    /// Where AI clients reach the fleet, if the gateway is served: `http://HOST:PORT/mcp`.
+    #[must_use]
+    pub fn gateway(&self) -> Option<String> {
+        self.gateway
+            .as_ref()
+            .map(|(addr, _)| format!("http://{}/mcp", reachable(*addr)))
+    }
+
     /// The address it listens on.
     #[must_use]
     pub fn addr(&self) -> SocketAddr {
@@ -103,10 +116,16 @@ impl Serving {
         if let Err(error) = self.task.await {
             warn!(%error, "the panel's listener ended badly");
         }
+        if let Some((_, task)) = self.gateway
+            && let Err(error) = task.await
+        {
+            warn!(%error, "the gateway's listener ended badly");
+        }
     }
 }
 
-/// Opens the panel's listener for `fleet` and announces it; it is closed when `shutdown` is cancelled.
+/// Opens the panel's listener for `fleet`, and the gateway's where there is one, and announces them; they are closed when
+/// `shutdown` is cancelled.
 ///
 /// # Errors
 /// When the address cannot be listened on or be announced.
@@ -115,11 +134,8 @@ pub async fn serve<F: Fleet>(
     options: ServeOptions,
     shutdown: CancellationToken,
 ) -> Result<Serving, Error> {
-    let (listener, note) = open(&fleet, &options).await?;
-    let addr = listener.local_addr().map_err(|error| Error::Bind {
-        address: (options.host, 0).into(),
-        error,
-    })?;
+    let (listener, note) = open(&fleet, options.host, options.port, PANEL, DEFAULT_PORT).await?;
+    let addr = address(&listener, options.host)?;
     if !addr.ip().is_loopback() {
         warn!(%addr, "the panel is reachable from other machines, and its token crosses the network unencrypted");
     }
@@ -130,11 +146,28 @@ pub async fn serve<F: Fleet>(
         address: reachable(addr).to_string(),
         note,
     };
-    fleet
-        .announce(vec![announced])
-        .await
-        .map_err(Error::Announce)?;
+    let mut all = vec![announced];
+    let gateway = match fleet.gateway() {
+        None => None,
+        Some(gateway) => {
+            let (listener, note) =
+                gateway::open(&fleet, options.host, options.gateway_port).await?;
+            let addr = address(&listener, options.host)?;
+            all.push(Listener {
+                serves: GATEWAY.into(),
+                address: reachable(addr).to_string(),
+                note,
+            });
+            let door = Door::new(addr, &fleet.token());
+            let task = gateway::run(listener, addr, gateway, door, shutdown.clone());
+            Some((addr, task))
+        }
+    };
+    fleet.announce(all).await.map_err(Error::Announce)?;
     info!(%addr, "the panel is served");
+    if let Some((addr, _)) = &gateway {
+        info!(%addr, "the gateway is served");
+    }
     let service = router.into_make_service_with_connect_info::<SocketAddr>();
     let serving =
         axum::serve(listener, service).with_graceful_shutdown(shutdown.clone().cancelled_owned());
@@ -144,39 +177,55 @@ pub async fn serve<F: Fleet>(
             () = async { shutdown.cancelled().await; tokio::time::sleep(DRAIN).await } => {}
         }
     });
-    Ok(Serving { addr, door, task })
+    Ok(Serving {
+        addr,
+        door,
+        task,
+        gateway,
+    })
 }
 
-async fn open<F: Fleet>(
+fn address(listener: &TcpListener, host: IpAddr) -> Result<SocketAddr, Error> {
+    listener.local_addr().map_err(|error| Error::Bind {
+        address: (host, 0).into(),
+        error,
+    })
+}
+
+/// Opens the port that was set; else the one remembered, the default one, or a free one that is remembered from then on.
+pub(crate) async fn open<F: Fleet>(
     fleet: &F,
-    options: &ServeOptions,
+    host: IpAddr,
+    port: Option<u16>,
+    serves: &str,
+    default: u16,
 ) -> Result<(TcpListener, Option<String>), Error> {
-    if let Some(port) = options.port {
-        return Ok((bind((options.host, port).into()).await?, None));
+    if let Some(port) = port {
+        return Ok((bind((host, port).into()).await?, None));
     }
-    if let Some(port) = fleet.remembered_port(PANEL).await {
-        match bind((options.host, port).into()).await {
+    if let Some(port) = fleet.remembered_port(serves).await {
+        match bind((host, port).into()).await {
             Ok(listener) => {
                 let note = format!(
-                    "port {DEFAULT_PORT} was taken at an earlier start; port {port} is kept since"
+                    "port {default} was taken at an earlier start; port {port} is kept since"
                 );
-                return Ok((listener, (port != DEFAULT_PORT).then_some(note)));
+                return Ok((listener, (port != default).then_some(note)));
             }
             Err(Error::PortTaken { .. }) => {}
             Err(other) => return Err(other),
         }
     }
-    match bind((options.host, DEFAULT_PORT).into()).await {
+    match bind((host, default).into()).await {
         Err(Error::PortTaken { .. }) => {}
         other => return Ok((other?, None)),
     }
-    let listener = bind((options.host, 0).into()).await?;
+    let listener = bind((host, 0).into()).await?;
     let port = listener.local_addr().map_or(0, |addr| addr.port());
-    fleet.remember_port(PANEL, port).await;
+    fleet.remember_port(serves, port).await;
     Ok((
         listener,
         Some(format!(
-            "port {DEFAULT_PORT} is taken; port {port} is used and kept from now on"
+            "port {default} is taken; port {port} is used and kept from now on"
         )),
     ))
 }

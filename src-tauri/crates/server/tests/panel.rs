@@ -103,6 +103,9 @@ impl Fleet for Scripted {
     fn healthz(&self) -> Value {
         json!({ "ok": true })
     }
+    fn gateway(&self) -> Option<flotilla_engine::Gateway> {
+        None
+    }
 }
 
 struct Panel {

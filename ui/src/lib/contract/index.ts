@@ -85,6 +85,187 @@ export interface AgentStats {
   by_tag: Record<string, number>;
 }
 
+/** How waits between tries grow. */
+export type Backoff =
+  /** `base · multiplierⁿ`. */
+  | "exponential"
+  /** `base + n · step`. */
+  | "linear"
+  /** Exponential; halved while four of five calls succeed, doubled while fewer than three of ten do. */
+  | "adaptive";
+
+/** How an instance is chosen among those that serve. */
+export type Balance =
+  /** Of two drawn by lot, the one with fewer calls under way, weighed by its answer time. */
+  | "p2c"
+  /** Each in turn. */
+  | "round_robin"
+  /** The one with the fewest calls under way. */
+  | "least_connections"
+  /** Each in turn, as often as its weight. */
+  | "weighted_round_robin"
+  /** By lot. */
+  | "random"
+  /** The one with the best score. */
+  | "health_based"
+  /** The one with the lowest answer time. */
+  | "response_time_based";
+
+/** What is done with a breaker. */
+export type BreakerAct =
+  /** Open it until somebody resets it. */
+  | "trip"
+  /** Close it; counts start anew. */
+  | "reset"
+  /** Let calls through on trial now. */
+  | "half_open";
+
+/** A breaker and what is done with it. */
+export interface BreakerParams {
+  /** Its server. */
+  server: ServerId;
+  /** Its tool; absent for the breaker of the whole server. */
+  tool?: string;
+  /** What is done. */
+  act: BreakerAct;
+}
+
+/** When calls are held back. One breaker for each server and one for each of its tools. */
+export interface BreakerSpec {
+  /** Whether there is one (default true). */
+  enabled: boolean;
+  /** Failures in a row that open it (default 5). */
+  failures: number;
+  /** Successes in a row that close it again (default 3). */
+  successes: number;
+  /** How long it stays open before calls are let through on trial, in milliseconds (default 30 s). */
+  open_ms: number;
+  /** Calls on trial at once (default 3). */
+  half_open: number;
+}
+
+/** Where a breaker is. */
+export type BreakerState =
+  /** Calls pass. */
+  | "closed"
+  /** Calls are refused until `next`. */
+  | "open"
+  /** Some calls pass on trial. */
+  | "half_open";
+
+/** One breaker. */
+export interface BreakerView {
+  /** Its server. */
+  server: ServerId;
+  /** Its tool; absent for the breaker of the whole server. */
+  tool?: string;
+  /** Where it is. */
+  state: BreakerState;
+  /** Since when. */
+  since: number;
+  /** Why it is open, as a sentence. */
+  reason?: string;
+  /** Failures in a row, of `limit`. */
+  failures: number;
+  /** Failures in a row that open it. */
+  limit: number;
+  /** While half open: successes so far. */
+  successes: number;
+  /** While half open: successes that close it. */
+  needed: number;
+  /** Calls refused since the start. */
+  rejected: number;
+  /** How often it opened in the last hour. */
+  opens_last_hour: number;
+  /** While open: when calls are let through on trial; absent when an operator tripped it for good. */
+  next?: number;
+  /** Whether an operator tripped it. */
+  tripped: boolean;
+}
+
+/** A token bucket: `burst` at once, then `per_second`. */
+export interface Bucket {
+  /** Calls at once, 1 to 1,000,000. */
+  burst: number;
+  /** Calls per second from then on, more than 0. */
+  per_second: number;
+}
+
+/** A tool that the cache could serve. */
+export interface CacheCandidate {
+  /** Its server. */
+  server: ServerId;
+  /** Its name at the server. */
+  tool: string;
+  /** Questions that came again within an hour. */
+  repeated: number;
+  /** Of these, how many got the same answer. */
+  equal: number;
+}
+
+/** What is taken out of the cache: everything, one server, or one tool. */
+export interface CacheClear {
+  /** Of this server. */
+  server?: ServerId;
+  /** Of this tool (needs `server`). */
+  tool?: string;
+}
+
+/** How many answers were taken out. */
+export interface CacheCleared {
+  /** Answers. */
+  entries: number;
+}
+
+/** The cache in numbers. */
+export interface CacheView {
+  /** Answers kept. */
+  entries: number;
+  /** Bytes kept. */
+  bytes: number;
+  /** Bytes that may be kept. */
+  max_bytes: number;
+  /** Answers given again, since the start. */
+  hits: number;
+  /** Asked for and not there, since the start. */
+  misses: number;
+  /** Server time saved since the start, in milliseconds. */
+  saved_ms: number;
+  /** By server and tool, the most used first. */
+  tools: CachedTool[];
+  /** Tools that could be listed: read-only by their annotations, and equal questions got equal answers. */
+  candidates: CacheCandidate[];
+}
+
+/** One tool in the cache. */
+export interface CachedTool {
+  /** Its server. */
+  server: ServerId;
+  /** Its name at the server. */
+  tool: string;
+  /** Given again. */
+  hits: number;
+  /** Not there. */
+  misses: number;
+  /** Server time saved, in milliseconds. */
+  saved_ms: number;
+}
+
+/** What came of a call through the gateway. */
+export type CallEnd =
+  /** An answer. */
+  | "ok"
+  /** The tool says that it failed. */
+  | "tool_error"
+  /** The server answered with a protocol error. */
+  | "rpc_error"
+  /** No answer: the server was not reached, broke off, or was too slow. */
+  | "failed"
+  /** Not let through. */
+  | "rejected"
+  /** Given up by the client. */
+  | "cancelled";
+
 /** What came of a call. */
 export type CallOutcome =
   /** The server answered; `is_error` is the tool's own word. */
@@ -130,6 +311,60 @@ export interface CallParams {
   timeout_ms?: number;
   /** Name under which it can be cancelled, chosen by the caller. */
   cancel_key?: string;
+}
+
+/** Which calls. */
+export interface CallQuery {
+  /** Of this server. */
+  server?: ServerId;
+  /** Of this client. */
+  client?: string;
+  /** With this text in target, reason or correlation id. */
+  text?: string;
+  /** Only those that ended so; empty means all. */
+  ends?: CallEnd[];
+  /** At most (default 200, up to 2,000). */
+  limit?: number;
+}
+
+/** One call through the gateway. */
+export interface CallRecord {
+  /** Number in this boot. */
+  call: number;
+  /** When it came. */
+  at: number;
+  /** Who called. */
+  client: string;
+  /** The method, for instance `tools/call`. */
+  method: string;
+  /** The server; absent when none was found. */
+  server?: ServerId;
+  /** The instance that answered. */
+  instance?: number;
+  /** The server's own name of the tool or prompt, or the URI of the resource. */
+  target?: string;
+  /** In all, in milliseconds. */
+  duration_ms: number;
+  /** Of that, in the server (the last try), in milliseconds. */
+  upstream_ms: number;
+  /** Bytes of the request's parameters. */
+  bytes_in: number;
+  /** Bytes of the answer. */
+  bytes_out: number;
+  /** What came. */
+  end: CallEnd;
+  /** Why, when it is not `ok`. */
+  reason?: string;
+  /** Answered from the cache. */
+  cached: boolean;
+  /** Tries beyond the first. */
+  retries: number;
+  /** Joins this call with log lines and events. */
+  correlation: string;
+  /** Arguments, where bodies are kept. */
+  arguments?: unknown;
+  /** Result, where bodies are kept. */
+  result?: unknown;
 }
 
 /** A call to cancel. */
@@ -217,6 +452,28 @@ export type ClientFrame =
     /** Its id. */
     id: number;
   };
+
+/** One client. */
+export interface ClientTraffic {
+  /** What it calls itself, or where it comes from. */
+  client: string;
+  /** Its version, as it says. */
+  version?: string;
+  /** `http`, or `stdio` through `flotilla connect`. */
+  transport: string;
+  /** Its protocol version. */
+  protocol: string;
+  /** Its era. */
+  era: Era;
+  /** Sessions open now (legacy clients only). */
+  sessions: number;
+  /** Its calls. */
+  traffic: Traffic;
+  /** When it was last heard. */
+  last_seen: number;
+  /** Whether it has ever asked for the tools: a client that did is connected in earnest. */
+  listed_tools: boolean;
+}
 
 /** Something wrong in a configuration, at its place. */
 export interface ConfigFinding {
@@ -317,6 +574,24 @@ export interface EnableParams {
   enabled: boolean;
   /** Why, for the revision; shown beside a disabled server. */
   reason?: string;
+}
+
+/** One instance as the balancer sees it. */
+export interface EndpointView {
+  /** Which. */
+  instance: InstanceId;
+  /** From 0 to 1: a success brings it a tenth of the way to 1, a failure takes a fifth of it. */
+  score: number;
+  /** Whether it gets calls. */
+  available: boolean;
+  /** Why not, as a sentence. */
+  reason?: string;
+  /** Smoothed answer time, in milliseconds. */
+  response_ms: number;
+  /** Calls under way. */
+  in_flight: number;
+  /** Failures in a row. */
+  failures: number;
 }
 
 /** Facts of an engine. */
@@ -503,6 +778,16 @@ export type EventKind =
     /** What was seen and what is allowed. */
     reason: string;
   }
+  /** A circuit breaker of the gateway opened, let calls through on trial, or closed. */
+  | {
+    kind: "gateway:breaker";
+    /** Its tool; absent for the breaker of the whole server. */
+    tool?: string;
+    /** Where it is now. */
+    state: BreakerState;
+    /** Why, as a sentence. */
+    reason: string;
+  }
   /** An operator did something. */
   | {
     kind: "action";
@@ -568,6 +853,89 @@ export interface EventQuery {
   limit?: number;
 }
 
+/** `[servers.NAME.gateway]`, every default filled in. */
+export interface Exposure {
+  /** Whether clients see this server (default true). */
+  expose: boolean;
+  /** Whose connection a call travels on (default `shared`). */
+  sharing: Sharing;
+  /** With `per_client`: clients that may have a connection of their own (default 32). */
+  max_clients: number;
+  /** With `per_client`: closed after this long without a call, in milliseconds (default 10 min). */
+  client_idle_ms: number;
+  /** How its instances are chosen (default `p2c`). */
+  balance: Balance;
+  /** With `weighted_round_robin`: weights of instances 1, 2, …; those not named weigh 1. */
+  weights: number[];
+  /** Calls under way in one instance (default 100). */
+  max_in_flight: number;
+  /** Calls that may wait for a place; more are refused (default 100). */
+  queue: number;
+  /** How long one may wait for a place, in milliseconds (default 10 s). */
+  queue_timeout_ms: number;
+  /** From a request, or its last progress, to giving up, in milliseconds (default 60 s). */
+  timeout_ms: number;
+  /** In all, retries and waits included, in milliseconds (default 5 min). */
+  total_timeout_ms: number;
+  /** Connections to one instance over HTTP. */
+  pool: PoolSpec;
+  /** When a call is tried again. */
+  retry: RetrySpec;
+  /** When calls are held back from a server that fails. */
+  breaker: BreakerSpec;
+  /** What is said about single tools, by the server's own name of the tool. */
+  tools: Record<string, ToolSpec>;
+}
+
+/** Why a call failed, as far as trying again is concerned. */
+export type FailureClass =
+  /** Nothing speaks against another try. */
+  | "retryable"
+  /** Another try would fail as well, or was not wanted (cancelled). */
+  | "non_retryable"
+  /** The server asked for patience. */
+  | "throttled"
+  /** The server was not reached, or the connection broke. */
+  | "network"
+  /** No answer in time. */
+  | "timeout"
+  /** The server does not let us in. */
+  | "auth"
+  /** The server does not accept the arguments. */
+  | "validation";
+
+/** A fault injected on purpose. */
+export interface Fault {
+  /** The server it befalls. */
+  server: ServerId;
+  /** One tool only. */
+  tool?: string;
+  /** Added to each call, in milliseconds. */
+  latency_ms: number;
+  /** Share of calls that fail before they reach the server, 0 to 1. */
+  errors: number;
+  /** Share of calls that are never answered, 0 to 1 (they end at their time limit). */
+  drops: number;
+  /** When it ends by itself. */
+  until: number;
+}
+
+/** A fault to inject, or to end. */
+export interface FaultParams {
+  /** The server it befalls. */
+  server: ServerId;
+  /** One tool only. */
+  tool?: string;
+  /** Added to each call, in milliseconds (up to 60 s). */
+  latency_ms?: number;
+  /** Share of calls that fail, 0 to 1. */
+  errors?: number;
+  /** Share of calls that are never answered, 0 to 1. */
+  drops?: number;
+  /** How long, in milliseconds (default 10 min, up to 24 h); 0 ends it now. */
+  for_ms?: number;
+}
+
 /** Numbers over a fleet (the vocabulary of the dashboard; healthy and unhealthy count running servers only). */
 export interface FleetCounts {
   /** Declared servers. */
@@ -616,6 +984,34 @@ export interface FleetSnapshot {
   servers: ServerView[];
   /** Numbers over them. */
   counts: FleetCounts;
+}
+
+/** The gateway as it is now. */
+export interface GatewayView {
+  /** Where clients reach it; absent while nothing listens. */
+  address?: string;
+  /** When this was taken. */
+  at: number;
+  /** Everything together. */
+  totals: Traffic;
+  /** Time that the gateway itself added to a call, 95 of 100, in milliseconds. */
+  added_p95_ms: number;
+  /** The servers that clients see, by name. */
+  servers: ServerTraffic[];
+  /** The clients of the last hour, the busiest first. */
+  clients: ClientTraffic[];
+  /** Breakers that have seen a call, those not closed first. */
+  breakers: BreakerView[];
+  /** The cache. */
+  cache: CacheView;
+  /** Pools, one for each instance that has connections. */
+  pools: PoolView[];
+  /** Rate limits in force; absent when none is. */
+  limits?: LimitsView;
+  /** Why calls were not let through, the latest first. */
+  rejections: Rejection[];
+  /** Faults that are injected on purpose; the panel marks them as long as they last. */
+  faults: Fault[];
 }
 
 /** How health is found out. */
@@ -843,12 +1239,38 @@ export interface LastExit {
   last_lines: string[];
 }
 
+/** A client that met a limit. */
+export interface LimitMet {
+  /** Which client. */
+  client: string;
+  /** At which tool; absent for the limit over all requests. */
+  tool?: string;
+  /** How often. */
+  refused: number;
+  /** Last when. */
+  last: number;
+}
+
 /** Ceilings that restart an instance, with the reason shown. */
 export interface Limits {
   /** Resident memory of the whole process tree, in bytes. */
   rss_bytes?: number;
   /** Processes below the first one. */
   children?: number;
+}
+
+/** Rate limits and who met them. */
+export interface LimitsView {
+  /** For each client and tool. */
+  tool_rate?: Bucket;
+  /** For each client. */
+  client_rate?: Window;
+  /** Buckets and windows in memory. */
+  tracked: number;
+  /** Refused in the last 30 minutes. */
+  refused: number;
+  /** Those that were refused, the most first. */
+  met: LimitMet[];
 }
 
 /** An address that listens. */
@@ -988,6 +1410,16 @@ export type NextAction =
   /** Look at its tools and accept the change. */
   | "review_tools";
 
+/** How much a server offers. */
+export interface Offers {
+  /** Tools. */
+  tools: number;
+  /** Prompts. */
+  prompts: number;
+  /** Resources and templates. */
+  resources: number;
+}
+
 /** The end that was observed for one server. */
 export interface Outcome {
   /** Which server. */
@@ -1086,6 +1518,55 @@ export interface PlanParams {
   replicas?: number;
 }
 
+/** Connections to one instance over HTTP. A stdio server has its one pair of pipes. */
+export interface PoolSpec {
+  /** Kept open (default 1; in production 5). */
+  min: number;
+  /** Opened at most (default 50). */
+  max: number;
+  /** Closed after this long without use, in milliseconds (default 10 min). */
+  idle_ms: number;
+  /** Closed after this long in any case, in milliseconds (default 1 h). */
+  age_ms: number;
+  /** How long opening one may take, in milliseconds (default 10 s). */
+  connect_timeout_ms: number;
+}
+
+/** Where the connection to an instance is. */
+export type PoolState =
+  /** None open, none wanted. */
+  | "disconnected"
+  /** The first is being opened. */
+  | "connecting"
+  /** At least one is open. */
+  | "connected"
+  /** All broke; the next try is due. */
+  | "reconnecting"
+  /** Given up until a call asks. */
+  | "error"
+  /** The instance is gone. */
+  | "closed";
+
+/** Connections to one instance. */
+export interface PoolView {
+  /** Which. */
+  instance: InstanceId;
+  /** Open. */
+  open: number;
+  /** In use. */
+  in_use: number;
+  /** May be opened. */
+  max: number;
+  /** Calls that wait for one. */
+  waiting: number;
+  /** How long the oldest has waited, in milliseconds. */
+  oldest_wait_ms: number;
+  /** Where the pool is. */
+  state: PoolState;
+  /** Why, when it is in trouble. */
+  reason?: string;
+}
+
 /** The process axis of one instance. */
 export interface ProcessAxis {
   /** Where it is. */
@@ -1123,6 +1604,41 @@ export interface Refusal {
   error: WireError;
 }
 
+/** Why a call was not let through. */
+export type RejectedBy =
+  /** A breaker is open. */
+  | "breaker"
+  /** A rate limit. */
+  | "limit"
+  /** No place within the time, or the queue is full. */
+  | "queue"
+  /** No instance serves. */
+  | "no_instance"
+  /** No such tool, prompt or resource. */
+  | "unknown"
+  /** The caller may not. */
+  | "permission";
+
+/** Refusals of one kind, run together. */
+export interface Rejection {
+  /** The last one. */
+  last: number;
+  /** The first one. */
+  first: number;
+  /** How many. */
+  count: number;
+  /** What refused. */
+  by: RejectedBy;
+  /** The server, where one was meant. */
+  server?: ServerId;
+  /** The tool, where one was meant. */
+  tool?: string;
+  /** Who called. */
+  client: string;
+  /** Why, as a sentence. */
+  reason: string;
+}
+
 /** A server to take out. */
 export interface RemoveParams {
   /** Which server. */
@@ -1157,6 +1673,31 @@ export type RestartWhen =
   | "always"
   /** Never. */
   | "never";
+
+/** When a call is tried again. Only a call that provably did not run, or whose tool is declared idempotent or read-only, ever is. */
+export interface RetrySpec {
+  /** How the waits grow. */
+  strategy: Backoff;
+  /** The first wait, in milliseconds. */
+  base_ms: number;
+  /** The longest wait, in milliseconds. */
+  max_ms: number;
+  /** With `linear`: how much each wait is longer than the one before, in milliseconds. */
+  step_ms: number;
+  /** With `exponential` and `adaptive`: by how much each wait is multiplied (default 2). */
+  multiplier: number;
+  /** Tries in all, the first included, 1 to 20. */
+  attempts: number;
+  /** Random share by which a wait may shrink or grow, 0 to 1 (default 0.1). */
+  jitter: number;
+  /** Which failures are tried again. */
+  on: FailureClass[];
+  /**
+   * Retries allowed per call sent, over the last ten seconds: 0.2 means one retry for five calls (default 0.2; three are
+   * always allowed).
+   */
+  budget: number;
+}
 
 /** One state of the configuration. */
 export interface Revision {
@@ -1318,6 +1859,26 @@ export interface ServerSpec {
   limits: Limits;
   /** Path of its Prometheus page (HTTP servers; for instance `/metrics`). */
   metrics_path?: string;
+  /** How clients of the gateway see it and how it is called for them; absent when every default stands. */
+  gateway?: Exposure;
+}
+
+/** One server as clients see it. */
+export interface ServerTraffic {
+  /** Which. */
+  server: ServerId;
+  /** Its calls. */
+  traffic: Traffic;
+  /** Its era, when it was greeted. */
+  era?: Era;
+  /** Tools, prompts and resources that clients see. */
+  offers: Offers;
+  /** Why clients do not see it, as a sentence; absent when they do. */
+  withdrawn?: string;
+  /** What its clients lose through being shared or through translation, each a sentence. */
+  lost: string[];
+  /** Its instances. */
+  instances: EndpointView[];
 }
 
 /** One server as declared, wanted and observed. */
@@ -1347,6 +1908,16 @@ export interface ServerView {
   /** Configuration revision that last touched it. */
   revision: number;
 }
+
+/** Whose connection a call to a server travels on. */
+export type Sharing =
+  /**
+   * One connection for all clients. It declares no client capabilities to a legacy server, so that one cannot ask its
+   * clients anything (sampling, elicitation, roots).
+   */
+  | "shared"
+  /** A connection for each legacy client, with that client's capabilities: the server may ask it. Servers over HTTP only. */
+  | "per_client";
 
 /** One word for a screen, derived from process, health and admin. */
 export type Status =
@@ -1445,6 +2016,22 @@ export interface ToolList {
   tools: unknown[];
 }
 
+/** What is said about one tool. */
+export interface ToolSpec {
+  /** Another name for clients (without the server's prefix). */
+  name?: string;
+  /** Another description for clients. */
+  description?: string;
+  /** Whether clients do not see it (default false). */
+  hidden: boolean;
+  /** Whether calling it twice is as good as once, whatever its annotations say (default: its annotations decide). */
+  idempotent?: boolean;
+  /** Its own retry policy. */
+  retry?: RetrySpec;
+  /** How long an answer may be given again, in milliseconds (default: never; equal arguments only, errors never). */
+  cache_ttl_ms?: number;
+}
+
 /** What can be followed. */
 export type Topic =
   /** The whole fleet: one `Update::Fleet`, then `Update::Changed`. */
@@ -1465,6 +2052,38 @@ export type Topic =
   | {
     topic: "metrics";
   };
+
+/** Calls, over the last ten seconds and since the engine started. */
+export interface Traffic {
+  /** Calls per second. */
+  per_second: number;
+  /** Share that failed, 0 to 1 (a tool's own error is a failure). */
+  error_share: number;
+  /** Half were answered within, in milliseconds. */
+  p50_ms: number;
+  /** 95 of 100, in milliseconds. */
+  p95_ms: number;
+  /** 99 of 100, in milliseconds. */
+  p99_ms: number;
+  /** Answers from the cache per second. */
+  cached_per_second: number;
+  /** Refusals per second. */
+  rejected_per_second: number;
+  /** Under way now. */
+  in_flight: number;
+  /** Waiting for a place now. */
+  queued: number;
+  /** Calls since the start. */
+  calls: number;
+  /** Failed since the start. */
+  errors: number;
+  /** Refused since the start. */
+  rejected: number;
+  /** Answered from the cache since the start. */
+  cached: number;
+  /** Tries beyond the first since the start. */
+  retries: number;
+}
 
 /** How a server is reached, and who starts it. */
 export type Transport =
@@ -1574,6 +2193,14 @@ export type Verb =
   /** Remove from the file. */
   | "remove";
 
+/** At most so many requests in any span of this length. */
+export interface Window {
+  /** Requests, 1 to 1,000,000. */
+  requests: number;
+  /** Length in milliseconds. */
+  span_ms: number;
+}
+
 /** An error as the wire carries it. The UI matches `code`, never the text. */
 export interface WireError {
   /** What a program matches. */
@@ -1636,6 +2263,16 @@ export interface Commands {
   "tools.cancel": { params: CancelParams; result: Empty };
   /** Calls made from the playground, newest first. */
   "tools.history": { params: HistoryParams; result: ToolCallRecord[] };
+  /** The gateway: traffic, clients, breakers, cache, pools, limits, refusals, faults. */
+  "gateway.view": { params: Empty; result: GatewayView };
+  /** Calls through the gateway, newest first. */
+  "gateway.calls": { params: CallQuery; result: CallRecord[] };
+  /** Trip, reset or half-open a circuit breaker. */
+  "gateway.breaker": { params: BreakerParams; result: BreakerView };
+  /** Take answers out of the gateway's cache. */
+  "gateway.cache_clear": { params: CacheClear; result: CacheCleared };
+  /** Inject a fault into calls of a server, for a drill, or end it. */
+  "gateway.fault": { params: FaultParams; result: Fault[] };
   /** Log lines. */
   "logs.read": { params: LogQuery; result: LogEntry[] };
   /** Events, newest first. */
