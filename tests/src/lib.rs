@@ -120,6 +120,13 @@ impl Bed {
         self.dir.path().join("home")
     }
 
+    /// Where AI clients reach the fleet.
+    #[must_use]
+    pub fn gateway(&self) -> String {
+        let boot = Boot::read(&self.home()).expect("engine.json");
+        boot.gateway.expect("the gateway is served")
+    }
+
     /// A place for files of the test.
     #[must_use]
     pub fn path(&self, name: &str) -> PathBuf {
@@ -145,7 +152,7 @@ impl Bed {
         let log = File::create(self.dir.path().join(format!("engine-{}.log", self.starts)))
             .expect("a log");
         let child = self
-            .command(&["serve", "--port", "0"])
+            .command(&["serve", "--port", "0", "--gateway-port", "0"])
             .stdout(log.try_clone().expect("a log"))
             .stderr(log)
             .spawn()

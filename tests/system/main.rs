@@ -5,6 +5,7 @@ mod config;
 mod engine;
 mod faults;
 mod foreign;
+mod gateway;
 mod reference;
 mod storm;
 mod surfaces;

@@ -65,13 +65,13 @@ const CALLS: [(&str, u32, &str, &str); 9] = [
 ];
 
 /// A reference server on a port of its own. Gone when dropped.
-struct Server {
+pub(crate) struct Server {
     child: Child,
-    url: String,
+    pub(crate) url: String,
 }
 
 impl Server {
-    fn start(name: &str) -> Self {
+    pub(crate) fn start(name: &str) -> Self {
         let mut child = Command::new(program("flotilla-reference"))
             .args([name, "--port", "0"])
             .stdin(Stdio::null())
@@ -103,7 +103,11 @@ impl Drop for Server {
 const NEEDS_FIXTURE: &str = include_str!("needs-fixture.yml");
 
 /// Runs the suite; gives how many checks passed and failed.
-fn suite(url: &str, requirements: &str, expected_failures: Option<&std::path::Path>) -> Output {
+pub(crate) fn suite(
+    url: &str,
+    requirements: &str,
+    expected_failures: Option<&std::path::Path>,
+) -> Output {
     let mut command = Command::new(foreign("node/node_modules/node/bin/node"));
     command.args([
         &foreign("node/node_modules/@modelcontextprotocol/conformance/dist/index.js"),
@@ -119,7 +123,7 @@ fn suite(url: &str, requirements: &str, expected_failures: Option<&std::path::Pa
     command.output().expect("the suite runs")
 }
 
-fn said(output: &Output) -> String {
+pub(crate) fn said(output: &Output) -> String {
     format!(
         "{}\n{}",
         String::from_utf8_lossy(&output.stdout),

@@ -1,0 +1,468 @@
+//! The gateway as clients meet it: the official suite and SDKs through it, servers that die under load, breakers, cache, refusals.
+
+use crate::reference::{Server, said, suite};
+use flotilla_contract::{
+    command::{GatewayBreaker, GatewayCacheClear, GatewayCalls, GatewayFault, GatewayViewCmd},
+    gateway::{
+        BreakerAct, BreakerParams, BreakerState, CacheClear, CallEnd, CallQuery, FaultParams,
+        GatewayView, RejectedBy,
+    },
+    state::Status,
+};
+use flotilla_os::{Ending, ProcessTable};
+use flotilla_tests::{Bed, fixture, foreign, id, load::free_ports, program};
+use serde_json::{Value, json};
+use std::{
+    process::Command,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU32, Ordering},
+    },
+    time::Duration,
+};
+
+/// A legacy client of the gateway, as thin as one can be.
+pub(crate) struct Client {
+    http: reqwest::Client,
+    url: String,
+    session: String,
+}
+
+impl Client {
+    pub(crate) async fn connect(url: &str, name: &str) -> Self {
+        let http = reqwest::Client::builder()
+            .no_proxy()
+            .build()
+            .expect("a client");
+        let mut client = Self {
+            http,
+            url: url.to_owned(),
+            session: String::new(),
+        };
+        let hello = json!({"jsonrpc": "2.0", "id": 0, "method": "initialize", "params": {
+            "protocolVersion": "2025-11-25", "capabilities": {}, "clientInfo": {"name": name, "version": "1"},
+        }});
+        let answer = client.post(&hello).await;
+        let session = answer.headers().get("mcp-session-id").expect("a session");
+        client.session = session.to_str().expect("text").to_owned();
+        client
+    }
+
+    async fn post(&self, message: &Value) -> reqwest::Response {
+        let mut request = self
+            .http
+            .post(&self.url)
+            .header("accept", "application/json, text/event-stream")
+            .json(message);
+        if !self.session.is_empty() {
+            request = request.header("mcp-session-id", &self.session);
+        }
+        request.send().await.expect("an answer")
+    }
+
+    /// The whole answer to a request.
+    pub(crate) async fn ask(&self, method: &str, params: Value) -> Value {
+        static NUMBER: AtomicU32 = AtomicU32::new(1);
+        let id = NUMBER.fetch_add(1, Ordering::Relaxed);
+        let text = self
+            .post(&json!({"jsonrpc": "2.0", "id": id, "method": method, "params": params}))
+            .await
+            .text()
+            .await
+            .expect("a body");
+        let last = text
+            .lines()
+            .rev()
+            .find_map(|line| line.strip_prefix("data: "))
+            .unwrap_or(&text);
+        serde_json::from_str(last).unwrap_or_else(|error| panic!("{error}: {text}"))
+    }
+
+    pub(crate) async fn call(&self, tool: &str, arguments: Value) -> Value {
+        self.ask("tools/call", json!({"name": tool, "arguments": arguments}))
+            .await
+    }
+
+    async fn tools(&self) -> Vec<String> {
+        let list = self.ask("tools/list", json!({})).await;
+        let tools = list["result"]["tools"].as_array().expect("a list");
+        tools
+            .iter()
+            .map(|tool| tool["name"].as_str().unwrap_or_default().to_owned())
+            .collect()
+    }
+}
+
+async fn view(bed: &Bed) -> GatewayView {
+    bed.run::<GatewayViewCmd>(Default::default())
+        .await
+        .expect("the gateway answers")
+}
+
+/// Waits until clients see the offer of every server, or see that it is withdrawn.
+async fn settled(bed: &Bed, wanted: impl Fn(&GatewayView) -> bool) -> GatewayView {
+    for _ in 0..600 {
+        let now = view(bed).await;
+        if wanted(&now) {
+            return now;
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    panic!("not seen: {:#?}", view(bed).await.servers);
+}
+
+fn offers(view: &GatewayView, server: &str) -> u32 {
+    let found = view
+        .servers
+        .iter()
+        .find(|row| row.server.as_str() == server);
+    found.map_or(0, |row| {
+        if row.withdrawn.is_none() {
+            row.offers.tools
+        } else {
+            0
+        }
+    })
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_official_suite_passes_through_the_gateway_in_both_eras() {
+    let server = Server::start("conformance");
+    // Plain names, as the suite knows them, and the questions of legacy servers relayed.
+    let config = format!(
+        "[gateway]\nnames = \"priority\"\n[servers.fixture]\nurl = {:?}\ngateway = {{ sharing = \"per_client\" }}\n",
+        server.url
+    );
+    let bed = Bed::new(&config).await;
+    settled(&bed, |view| offers(view, "fixture") > 0).await;
+    let url = bed.gateway();
+    let run = |requirements: &'static str| {
+        let url = url.clone();
+        tokio::task::spawn_blocking(move || suite(&url, requirements, None))
+    };
+    for (requirements, total) in [
+        // Three less than the fixture alone: the gateway keeps a stream open that the fixture closes to be polled, which the
+        // suite does not score.
+        ("2025-11-25", "Total: 80 passed, 0 failed"),
+        ("2026-07-28", "Total: 197 passed, 0 failed"),
+    ] {
+        let output = run(requirements).await.expect("it ran");
+        let said = said(&output);
+        assert!(
+            output.status.success() && said.contains(total),
+            "{requirements}: {said}"
+        );
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_official_sdks_list_and_call_through_the_gateway() {
+    let (legacy, modern) = (fixture("legacy", "", ""), fixture("modern", "--modern", ""));
+    let reference = program("flotilla-reference").display().to_string();
+    let similarity = format!(
+        "[servers.similarity]\ncommand = {reference:?}\nargs = [\"semantic_similarity\", \"--stdio\"]\n"
+    );
+    let bed = Bed::new(&(legacy + &modern + &similarity)).await;
+    settled(&bed, |view| {
+        ["legacy", "modern", "similarity"]
+            .iter()
+            .all(|name| offers(view, name) > 0)
+    })
+    .await;
+    let url = bed.gateway();
+    let calls = [
+        (
+            "similarity__calculate_similarity",
+            r#"{"text1": "a ship", "text2": "a ship"}"#,
+        ),
+        ("legacy__add", r#"{"a": 2, "b": 3}"#),
+        ("modern__add", r#"{"a": 2, "b": 3}"#),
+    ];
+    let words: Vec<String> = calls
+        .iter()
+        .flat_map(|(tool, arguments)| [url.clone(), (*tool).to_owned(), (*arguments).to_owned()])
+        .collect();
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/clients");
+    let script = format!("{}/through-gateway.mjs", foreign("node"));
+    std::fs::copy(format!("{folder}/list-and-call.mjs"), &script).unwrap();
+    let node = foreign("node/node_modules/node/bin/node");
+    let python = format!("{folder}/list_and_call.py");
+    for (program, first) in [
+        (node.clone(), vec![script.clone(), "v1".to_owned()]),
+        (node, vec![script, "v2".to_owned()]),
+        (foreign("python/bin/python"), vec![python]),
+    ] {
+        let command = words.clone();
+        let output = tokio::task::spawn_blocking(move || {
+            Command::new(program)
+                .args(first)
+                .args(command)
+                .output()
+                .expect("it runs")
+        })
+        .await
+        .unwrap();
+        let lines = String::from_utf8_lossy(&output.stdout).into_owned();
+        assert!(output.status.success(), "{}", said(&output));
+        let answers: Vec<Value> = lines
+            .lines()
+            .map(|line| serde_json::from_str(line).unwrap())
+            .collect();
+        assert_eq!(answers.len(), calls.len(), "{}", said(&output));
+        let similarity = &answers[0]["structured"]["similarity"];
+        assert_eq!(similarity.as_f64(), Some(1.0), "{}", said(&output));
+        assert!(
+            answers.iter().all(|answer| answer["isError"] == false),
+            "{}",
+            said(&output)
+        );
+    }
+    let seen = view(&bed).await;
+    let clients: Vec<&str> = seen
+        .clients
+        .iter()
+        .map(|client| client.client.as_str())
+        .collect();
+    for name in ["tests-v1", "tests-v2"] {
+        assert!(clients.contains(&name), "{clients:?}");
+    }
+    assert!(
+        seen.clients.iter().all(|client| client.listed_tools),
+        "{:#?}",
+        seen.clients
+    );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn killing_one_of_three_instances_under_load_fails_no_call_that_may_be_repeated() {
+    let port = free_ports(300).expect("free ports");
+    let web = fixture(
+        "web",
+        "--http {port}",
+        &format!(
+            "port = {port}\nreplicas = 3\nrestart = {{ delays = [\"200ms\"] }}\n[servers.web.gateway.tools.echo]\nidempotent = true\n"
+        ),
+    );
+    let mut bed = Bed::new(&web).await;
+    bed.until("web", |view| view.status == Status::Running)
+        .await;
+    settled(&bed, |view| offers(view, "web") > 0).await;
+    let client = Arc::new(Client::connect(&bed.gateway(), "load").await);
+    let (stop, done) = (
+        Arc::new(AtomicBool::new(false)),
+        Arc::new(AtomicU32::new(0)),
+    );
+    let workers: Vec<_> = (0..8)
+        .map(|_| {
+            let (client, stop, done) = (Arc::clone(&client), Arc::clone(&stop), Arc::clone(&done));
+            tokio::spawn(async move {
+                let mut failed = Vec::new();
+                while !stop.load(Ordering::Relaxed) {
+                    let answer = client.call("web__echo", json!({"text": "hello"})).await;
+                    if answer["result"]["content"][0]["text"] != "hello" {
+                        failed.push(answer);
+                    }
+                    done.fetch_add(1, Ordering::Relaxed);
+                }
+                failed
+            })
+        })
+        .collect();
+    for round in 0..3 {
+        let view = bed
+            .until("web", |view| view.status == Status::Running)
+            .await;
+        let before = done.load(Ordering::Relaxed);
+        let pid = view.instances[round].pid.expect("it runs");
+        let start = ProcessTable::read().get(pid).expect("it runs").start_time;
+        flotilla_os::signal_process(pid, start, Ending::Kill);
+        while done.load(Ordering::Relaxed) < before + 100 {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        bed.until("web", |view| view.instances[round].restarts_total == 1)
+            .await;
+    }
+    stop.store(true, Ordering::Relaxed);
+    for worker in workers {
+        assert_eq!(worker.await.unwrap(), Vec::<Value>::new());
+    }
+    let seen = view(&bed).await;
+    assert!(
+        seen.totals.calls >= 300 && seen.totals.errors == 0,
+        "{:#?}",
+        seen.totals
+    );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_dead_or_silent_server_costs_only_itself_and_its_tools_come_and_go() {
+    let config = fixture("good", "", "")
+        + &fixture("silent", "--hang", "")
+        + &fixture("off", "", "autostart = false\n");
+    let bed = Bed::new(&config).await;
+    settled(&bed, |view| offers(view, "good") > 0).await;
+    let client = Client::connect(&bed.gateway(), "operator").await;
+    let tools = client.tools().await;
+    assert!(
+        tools.iter().all(|tool| tool.starts_with("good__")) && !tools.is_empty(),
+        "{tools:?}"
+    );
+    let answer = client
+        .call("good__echo", json!({"text": "still here"}))
+        .await;
+    assert_eq!(
+        answer["result"]["content"][0]["text"], "still here",
+        "{answer}"
+    );
+    let refused = client.call("off__echo", json!({"text": "anybody?"})).await;
+    assert!(
+        refused["error"]["message"]
+            .as_str()
+            .unwrap()
+            .contains("off__echo"),
+        "{refused}"
+    );
+    let seen = view(&bed).await;
+    let off = seen
+        .servers
+        .iter()
+        .find(|row| row.server.as_str() == "off")
+        .unwrap();
+    assert!(off.withdrawn.is_some(), "{off:#?}");
+    assert!(
+        seen.rejections
+            .iter()
+            .any(|row| row.by == RejectedBy::Unknown),
+        "{:#?}",
+        seen.rejections
+    );
+
+    bed.start(&["off"]).await;
+    settled(&bed, |view| offers(view, "off") > 0).await;
+    assert!(client.tools().await.iter().any(|tool| tool == "off__echo"));
+    bed.stop(&["off"]).await;
+    settled(&bed, |view| offers(view, "off") == 0).await;
+    assert!(!client.tools().await.iter().any(|tool| tool == "off__echo"));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn breakers_cache_faults_and_limits_do_what_they_say_and_show_it() {
+    let config = fixture(
+        "tools",
+        "",
+        "[servers.tools.gateway]\nretry = \"none\"\nbreaker = { failures = 2, successes = 1, open = \"1h\" }\n[servers.tools.gateway.tools.echo]\ncache = \"1h\"\n",
+    ) + "[gateway]\ntool_rate = { burst = 20, per_second = 0.1 }\n";
+    let bed = Bed::new(&config).await;
+    settled(&bed, |view| offers(view, "tools") > 0).await;
+    let client = Client::connect(&bed.gateway(), "operator").await;
+
+    for _ in 0..3 {
+        let answer = client.call("tools__echo", json!({"text": "again"})).await;
+        assert_eq!(answer["result"]["content"][0]["text"], "again");
+    }
+    let seen = view(&bed).await;
+    assert_eq!(
+        (seen.cache.hits, seen.cache.misses, seen.cache.entries),
+        (2, 1, 1),
+        "{:#?}",
+        seen.cache
+    );
+    let cleared = bed
+        .run::<GatewayCacheClear>(CacheClear::default())
+        .await
+        .unwrap();
+    assert_eq!(cleared.entries, 1);
+
+    let fault = |errors, for_ms| FaultParams {
+        server: id("tools"),
+        tool: None,
+        latency_ms: 0,
+        errors,
+        drops: 0.0,
+        for_ms,
+    };
+    let faults = bed.run::<GatewayFault>(fault(1.0, None)).await.unwrap();
+    assert_eq!(faults.len(), 1);
+    for _ in 0..2 {
+        let answer = client.call("tools__add", json!({"a": 1, "b": 2})).await;
+        assert!(
+            answer["error"]["message"]
+                .as_str()
+                .unwrap()
+                .contains("drill"),
+            "{answer}"
+        );
+    }
+    assert_eq!(
+        bed.run::<GatewayFault>(fault(0.0, Some(0))).await.unwrap(),
+        []
+    );
+    let answer = client.call("tools__add", json!({"a": 1, "b": 2})).await;
+    let said = answer["error"]["message"].as_str().unwrap();
+    assert!(
+        said.contains("2 calls in a row failed") && said.contains("try again"),
+        "{said}"
+    );
+    let seen = view(&bed).await;
+    assert_eq!(
+        seen.breakers[0].state,
+        BreakerState::Open,
+        "{:#?}",
+        seen.breakers
+    );
+    assert!(
+        seen.rejections
+            .iter()
+            .any(|row| row.by == RejectedBy::Breaker)
+    );
+
+    let act = |act, tool: Option<&str>| BreakerParams {
+        server: id("tools"),
+        tool: tool.map(ToOwned::to_owned),
+        act,
+    };
+    bed.run::<GatewayBreaker>(act(BreakerAct::HalfOpen, None))
+        .await
+        .unwrap();
+    bed.run::<GatewayBreaker>(act(BreakerAct::Reset, Some("add")))
+        .await
+        .unwrap();
+    let answer = client.call("tools__add", json!({"a": 1, "b": 2})).await;
+    assert!(answer["result"].is_object(), "{answer}");
+    let closed = view(&bed).await.breakers;
+    assert!(
+        closed.iter().all(|row| row.state == BreakerState::Closed),
+        "{closed:#?}"
+    );
+
+    let mut refused = Value::Null;
+    for n in 0..20 {
+        refused = client
+            .call("tools__echo", json!({"text": n.to_string()}))
+            .await;
+    }
+    assert!(
+        refused["error"]["message"]
+            .as_str()
+            .unwrap_or_default()
+            .contains("limit"),
+        "{refused}"
+    );
+    assert!(
+        refused["error"]["data"]["retryAfterMs"].as_u64() > Some(0),
+        "{refused}"
+    );
+    let seen = view(&bed).await;
+    assert!(seen.limits.unwrap().refused > 0);
+
+    let failed = CallQuery {
+        ends: vec![CallEnd::Failed],
+        ..CallQuery::default()
+    };
+    let calls = bed.run::<GatewayCalls>(failed).await.unwrap();
+    assert_eq!(calls.len(), 2, "{calls:#?}");
+    assert_eq!(
+        (calls[0].client.as_str(), calls[0].target.as_deref()),
+        ("operator", Some("add"))
+    );
+}
