@@ -64,6 +64,14 @@ export function say(event: Event): Said {
       return { sentence: `Scaled from ${event.from} to ${count(event.to, 'replica')}`, shape: null };
     case 'server:ceiling':
       return text(`crossed its ceiling: ${event.reason}`, 'degraded');
+    case 'gateway:breaker': {
+      const whose = event.tool ? `Breaker of ${event.tool}` : 'Breaker';
+      const state = event.state === 'half_open' ? 'half-open' : event.state;
+      return {
+        sentence: `${whose} ${state}: ${event.reason}`,
+        shape: event.state === 'open' ? 'failed' : event.state === 'half_open' ? 'degraded' : null,
+      };
+    }
     case 'action':
       return { sentence: capital(actionWords(event)), shape: event.ok ? null : 'failed' };
     case 'config:applied':
@@ -135,6 +143,7 @@ export const GROUPS = [
     ],
   },
   { id: 'health', label: 'Health', kinds: ['server:health', 'server:unhealthy', 'server:tools', 'server:recovered'] },
+  { id: 'traffic', label: 'Traffic', kinds: ['gateway:breaker'] },
   {
     id: 'people',
     label: 'People',

@@ -97,6 +97,7 @@ function actions(servers: readonly ServerView[]): Entry[] {
 const PLACES: [title: string, icon: IconName, address: string, keys: readonly string[]][] = [
   ['Overview', 'overview', href('overview'), ['G', 'O']],
   ['Servers', 'servers', href('servers'), ['G', 'S']],
+  ['Traffic', 'traffic', href('traffic'), ['G', 'T']],
   ['Logs', 'logs', href('logs'), ['G', 'L']],
   ['Agents', 'agents', href('agents'), ['G', 'A']],
   ['Fleets', 'fleets', href('fleets'), ['G', 'F']],

@@ -76,6 +76,15 @@ function say(event: Event): Omit<EventLine, 'who'> {
       return { text: `scaled from ${event.from} to ${event.to}`, icon: 'scale', loud: false };
     case 'server:ceiling':
       return { text: `above its ceiling: ${event.reason}`, status: 'degraded', icon: 'warning', loud: true };
+    case 'gateway:breaker': {
+      const what = event.tool ? `breaker of ${event.tool}` : 'breaker';
+      if (event.state === 'open')
+        return { text: `${what} open: ${event.reason}`, status: 'failed', icon: 'breaker', loud: true };
+      const text = `${what} ${event.state === 'closed' ? 'closed' : 'half-open'}: ${event.reason}`;
+      return event.state === 'closed'
+        ? { text, icon: 'breaker', loud: false }
+        : { text, status: 'degraded', icon: 'breaker', loud: true };
+    }
     case 'action': {
       const text = actionWords(event);
       return event.ok

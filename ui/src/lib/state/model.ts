@@ -3,6 +3,7 @@ import { now } from '$kit/now.svelte';
 import type { Transport } from '$lib/transport';
 import { Events } from './events.svelte';
 import { Fleet } from './fleet.svelte';
+import { Gateway } from './gateway.svelte';
 import { Link } from './link.svelte';
 import { Metrics } from './metrics.svelte';
 
@@ -12,17 +13,25 @@ export class Model {
   readonly fleet: Fleet;
   readonly events: Events;
   readonly metrics: Metrics;
+  readonly gateway: Gateway;
 
   constructor(readonly transport: Transport) {
     this.link = new Link(transport);
     this.fleet = new Fleet(transport, (engineNow) => (now.offset = engineNow - Date.now()));
     this.events = new Events(transport);
     this.metrics = new Metrics(transport, (samples) => this.fleet.sampled(samples));
+    this.gateway = new Gateway(transport, () => this.metrics.pausedAt !== undefined);
   }
 
   /** Begins to follow the engine; the returned function ends it. */
   start(): () => void {
-    const ends = [this.link.start(), this.fleet.start(), this.events.start(), this.metrics.start()];
+    const ends = [
+      this.link.start(),
+      this.fleet.start(),
+      this.events.start(),
+      this.metrics.start(),
+      this.gateway.start(),
+    ];
     return () => ends.forEach((end) => end());
   }
 

@@ -1,6 +1,6 @@
-export const PLACES = ['overview', 'servers', 'logs', 'agents', 'fleets', 'settings'] as const;
+export const PLACES = ['overview', 'servers', 'traffic', 'logs', 'agents', 'fleets', 'settings'] as const;
 export type Place = (typeof PLACES)[number];
-export const SERVER_TABS = ['overview', 'tools', 'logs', 'events', 'config'] as const;
+export const SERVER_TABS = ['overview', 'tools', 'logs', 'events', 'traffic', 'config'] as const;
 export type ServerTab = (typeof SERVER_TABS)[number];
 
 /** Where the screen is: a place, or one server and its tab; the rest of the view's state stands in the query. */

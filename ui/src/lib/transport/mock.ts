@@ -22,6 +22,7 @@ import {
   type Transport,
 } from './index';
 import { mockEngine, mockServers, put, random } from './mockfleet';
+import { MockGateway } from './mockgateway';
 
 export interface MockOptions {
   servers: number;
@@ -53,6 +54,7 @@ export class MockTransport implements Transport {
   #events: Event[] = [];
   #lines: LogEntry[] = [];
   #chance = random(11);
+  #gateway = new MockGateway(() => [...this.servers.values()]);
   #startedAt = Date.now() - 532_000_000;
   #secrets = new Map([
     ['git-token', true],
@@ -527,6 +529,16 @@ export class MockTransport implements Transport {
     },
     'tools.cancel': () => ({}),
     'tools.history': () => [],
+    'gateway.view': () => this.#gateway.view(),
+    'gateway.calls': (query) => this.#gateway.calls(query),
+    'gateway.breaker': (params) => {
+      const breaker = this.#gateway.breaker(params);
+      const { server, tool, state, reason = 'an operator said so' } = breaker;
+      this.#tell({ kind: 'gateway:breaker', ...(tool === undefined ? {} : { tool }), state, reason }, server);
+      return breaker;
+    },
+    'gateway.cache_clear': () => this.#gateway.clear(),
+    'gateway.fault': (params) => this.#gateway.fault(params),
     'logs.read': ({ servers = [] }) => this.#read(servers),
     'events.read': ({ server, kinds = [], limit = 100 }) => {
       const matching = this.#events.filter(

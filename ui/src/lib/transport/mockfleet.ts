@@ -47,7 +47,10 @@ export function mockEngine(boot: string, startedAt: number): EngineInfo {
     production: false,
     revision: 42,
     config_findings: [],
-    listeners: [{ serves: 'panel', address: '127.0.0.1:3000' }],
+    listeners: [
+      { serves: 'panel', address: '127.0.0.1:3000' },
+      { serves: 'gateway', address: '127.0.0.1:8720' },
+    ],
     sample_interval: 2000,
     secrets: 'Secrets are kept in the keyring of this desktop session.',
     notices: [],
