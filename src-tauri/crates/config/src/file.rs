@@ -26,7 +26,7 @@ macro_rules! table {
 table! {
     /// What `fleet.toml` may contain.
     FleetFile {
-        /// What the fleet is for; sets the default of `health.interval` to 30 s, 10 s or 1 s, and with `production` rate limits, patient retries and five kept connections at the gateway (default `production`).
+        /// What the fleet is for; sets the default of `health.interval` to 30 s, 10 s or 1 s, and, where `production` is written, rate limits and patient retries at the gateway (default `production`).
         profile: Option<ProfileWord>,
         /// Defaults for all servers.
         defaults: Option<Defaults>,
@@ -279,11 +279,6 @@ table! {
         /// Calls kept in memory, 0 to 100000 (default 2000).
         #[schemars(range(min = 0, max = 100_000))]
         ring: Option<u32>,
-        /// Share of calls that is written to the store as well, 0 to 1 (default 0.01); failed calls always are.
-        #[schemars(range(min = 0, max = 1))]
-        stored: Option<f64>,
-        /// Whether arguments and results are kept, secrets masked (default false).
-        bodies: Option<bool>,
     }
 }
 
@@ -316,32 +311,12 @@ table! {
         timeout: Option<Duration>,
         /// In all, retries and waits included, "10ms" to "24h", not less than `timeout` (default "5m").
         total_timeout: Option<Duration>,
-        /// Connections to one instance over HTTP.
-        pool: Option<Pool>,
         /// When a call is tried again (default in production `standard`, otherwise `quick`).
         retry: Option<RetryRule>,
         /// When calls are held back from a server that fails, or "off".
         breaker: Option<BreakerRule>,
         /// What is said about single tools, by the server's own name of the tool.
         tools: Option<BTreeMap<String, Tool>>,
-    }
-}
-
-table! {
-    /// Connections to one instance over HTTP. A server on standard streams has its one pair of pipes.
-    Pool {
-        /// Kept open, 0 to 1000, not more than `max` (default in production 5, otherwise 1).
-        #[schemars(range(min = 0, max = 1_000))]
-        min: Option<u32>,
-        /// Opened at most, 1 to 1000 (default 50).
-        #[schemars(range(min = 1, max = 1_000))]
-        max: Option<u32>,
-        /// Closed after this long without use, "1s" to "24h" (default "10m").
-        idle: Option<Duration>,
-        /// Closed after this long in any case, "1s" to "7d" (default "1h").
-        age: Option<Duration>,
-        /// How long opening one may take, "10ms" to "10m" (default "10s").
-        connect_timeout: Option<Duration>,
     }
 }
 
@@ -439,7 +414,6 @@ pub(crate) mod keys {
     pub(crate) const CACHE: &[&str] = super::Cache::KEYS;
     pub(crate) const CALLS: &[&str] = super::Calls::KEYS;
     pub(crate) const EXPOSURE: &[&str] = super::ServerGateway::KEYS;
-    pub(crate) const POOL: &[&str] = super::Pool::KEYS;
     pub(crate) const RETRY: &[&str] = super::Retry::KEYS;
     pub(crate) const BREAKER: &[&str] = super::Breaker::KEYS;
     pub(crate) const TOOL: &[&str] = super::Tool::KEYS;

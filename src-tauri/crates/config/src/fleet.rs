@@ -1,7 +1,7 @@
 use crate::resolve;
 use flotilla_contract::{
     ServerId, ServerSpec,
-    gateway::{Bucket, Exposure, GatewaySpec, PoolSpec, RetryPreset, Window},
+    gateway::{Bucket, Exposure, GatewaySpec, RetryPreset, Window},
     spec::{Transport, Value},
 };
 use std::{collections::BTreeMap, time::Duration};
@@ -100,7 +100,7 @@ pub(crate) const CLIENT_RATE: Window = Window {
 /// What the fleet is for. It sets the default of `health.interval`, and some of the gateway.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Profile {
-    /// Health is checked every 30 s; the gateway limits rates, keeps five connections and retries patiently.
+    /// Health is checked every 30 s; where it is named, the gateway limits rates and retries patiently.
     #[default]
     Production,
     /// Health is checked every 10 s.
@@ -152,10 +152,6 @@ impl Profile {
     pub fn exposure(self) -> Exposure {
         match self {
             Self::Production => Exposure {
-                pool: PoolSpec {
-                    min: 5,
-                    ..PoolSpec::default()
-                },
                 retry: RetryPreset::Standard.spec(),
                 ..Exposure::default()
             },

@@ -115,19 +115,11 @@ impl Default for CacheSpec {
 pub struct CallKeeping {
     /// Calls kept in memory (default 2,000).
     pub ring: u32,
-    /// Share of calls that is written to the store as well, 0 to 1 (default 0.01; failed calls always are).
-    pub stored: f64,
-    /// Whether arguments and results are kept, secrets masked (default false).
-    pub bodies: bool,
 }
 
 impl Default for CallKeeping {
     fn default() -> Self {
-        Self {
-            ring: 2_000,
-            stored: 0.01,
-            bodies: false,
-        }
+        Self { ring: 2_000 }
     }
 }
 
@@ -156,8 +148,6 @@ pub struct Exposure {
     pub timeout_ms: u64,
     /// In all, retries and waits included, in milliseconds (default 5 min).
     pub total_timeout_ms: u64,
-    /// Connections to one instance over HTTP.
-    pub pool: PoolSpec,
     /// When a call is tried again.
     pub retry: RetrySpec,
     /// When calls are held back from a server that fails.
@@ -180,7 +170,6 @@ impl Default for Exposure {
             queue_timeout_ms: 10_000,
             timeout_ms: 60_000,
             total_timeout_ms: 300_000,
-            pool: PoolSpec::default(),
             retry: RetrySpec::default(),
             breaker: BreakerSpec::default(),
             tools: BTreeMap::new(),
@@ -227,33 +216,6 @@ pub enum Balance {
     HealthBased,
     /// The one with the lowest answer time.
     ResponseTimeBased,
-}
-
-/// Connections to one instance over HTTP. A stdio server has its one pair of pipes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub struct PoolSpec {
-    /// Kept open (default 1; in production 5).
-    pub min: u32,
-    /// Opened at most (default 50).
-    pub max: u32,
-    /// Closed after this long without use, in milliseconds (default 10 min).
-    pub idle_ms: u64,
-    /// Closed after this long in any case, in milliseconds (default 1 h).
-    pub age_ms: u64,
-    /// How long opening one may take, in milliseconds (default 10 s).
-    pub connect_timeout_ms: u64,
-}
-
-impl Default for PoolSpec {
-    fn default() -> Self {
-        Self {
-            min: 1,
-            max: 50,
-            idle_ms: 600_000,
-            age_ms: 3_600_000,
-            connect_timeout_ms: 10_000,
-        }
-    }
 }
 
 /// When a call is tried again. Only a call that provably did not run, or whose tool is declared idempotent or read-only, ever is.
@@ -827,12 +789,6 @@ pub struct CallRecord {
     pub retries: u32,
     /// Joins this call with log lines and events.
     pub correlation: String,
-    /// Arguments, where bodies are kept.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub arguments: Option<serde_json::Value>,
-    /// Result, where bodies are kept.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub result: Option<serde_json::Value>,
 }
 
 /// A fault injected on purpose.

@@ -109,8 +109,6 @@ impl Tally {
                 .correlation
                 .clone()
                 .unwrap_or_else(|| format!("{number:x}-{:x}", self.at)),
-            arguments: None,
-            result: None,
         }
     }
 }

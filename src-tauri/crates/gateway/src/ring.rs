@@ -420,8 +420,6 @@ mod tests {
                 cached: false,
                 retries: 0,
                 correlation: number.to_string(),
-                arguments: None,
-                result: None,
             }));
         }
         let found = |query: CallQuery| -> Vec<u64> {

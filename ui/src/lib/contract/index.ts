@@ -361,10 +361,6 @@ export interface CallRecord {
   retries: number;
   /** Joins this call with log lines and events. */
   correlation: string;
-  /** Arguments, where bodies are kept. */
-  arguments?: unknown;
-  /** Result, where bodies are kept. */
-  result?: unknown;
 }
 
 /** A call to cancel. */
@@ -877,8 +873,6 @@ export interface Exposure {
   timeout_ms: number;
   /** In all, retries and waits included, in milliseconds (default 5 min). */
   total_timeout_ms: number;
-  /** Connections to one instance over HTTP. */
-  pool: PoolSpec;
   /** When a call is tried again. */
   retry: RetrySpec;
   /** When calls are held back from a server that fails. */
@@ -1516,20 +1510,6 @@ export interface PlanParams {
   targets: Targets;
   /** For `scale`: how many. */
   replicas?: number;
-}
-
-/** Connections to one instance over HTTP. A stdio server has its one pair of pipes. */
-export interface PoolSpec {
-  /** Kept open (default 1; in production 5). */
-  min: number;
-  /** Opened at most (default 50). */
-  max: number;
-  /** Closed after this long without use, in milliseconds (default 10 min). */
-  idle_ms: number;
-  /** Closed after this long in any case, in milliseconds (default 1 h). */
-  age_ms: number;
-  /** How long opening one may take, in milliseconds (default 10 s). */
-  connect_timeout_ms: number;
 }
 
 /** Where the connection to an instance is. */

@@ -14,7 +14,7 @@ use flotilla_contract::{
     ServerId,
     gateway::{
         Backoff, Balance, BreakerSpec, Bucket, CacheSpec, CallKeeping, Exposure, GatewaySpec,
-        Group, NamePolicy, PoolSpec, RetrySpec, Sharing, ToolSpec, Window,
+        Group, NamePolicy, RetrySpec, Sharing, ToolSpec, Window,
     },
     spec::Transport,
 };
@@ -148,8 +148,6 @@ fn cache(fields: &Fields<'_>, into: &mut CacheSpec) {
 
 fn calls(fields: &Fields<'_>, into: &mut CallKeeping) {
     fields.number_into("ring", 0..=100_000, &mut into.ring);
-    fields.decimal_into("stored", 0.0..=1.0, &mut into.stored);
-    fields.boolean_into("bodies", &mut into.bodies);
 }
 
 fn groups(fields: &Fields<'_>) -> Vec<Group> {
@@ -270,9 +268,6 @@ pub(super) fn exposure(fields: &Fields<'_>, cache_ttl_ms: u64, into: &mut Exposu
         ("total_timeout", into.total_timeout_ms),
         |ms| show_duration(*ms),
     );
-    if let Some(table) = fields.table_of("pool", keys::POOL) {
-        pool(&table, &mut into.pool);
-    }
     if let Some(node) = fields.get("retry") {
         let policy = retry(&node, &into.retry);
         set(&mut into.retry, policy);
@@ -322,24 +317,6 @@ fn weights(node: &Node<'_>) -> Option<Vec<u32>> {
         return node.refuse("weights of which one is above 0");
     }
     Some(weights)
-}
-
-fn pool(fields: &Fields<'_>, into: &mut PoolSpec) {
-    fields.number_into("min", 0..=1_000, &mut into.min);
-    fields.number_into("max", 1..=1_000, &mut into.max);
-    fields.duration_into("idle", 1_000..=86_400_000, &mut into.idle_ms);
-    fields.duration_into("age", 1_000..=604_800_000, &mut into.age_ms);
-    fields.duration_into(
-        "connect_timeout",
-        10..=600_000,
-        &mut into.connect_timeout_ms,
-    );
-    ordered(
-        fields,
-        ("min", &mut into.min),
-        ("max", into.max),
-        u32::to_string,
-    );
 }
 
 /// A preset by its name, or a table over a preset or over what is in force.
@@ -481,9 +458,6 @@ pub(super) fn fits(server: &Fields<'_>, transport: &Transport, spec: &mut Exposu
             node.refuse::<()>(
                 "\"shared\": a server that speaks over its standard streams has one connection",
             );
-        }
-        if pipes {
-            own.without_effect("pool", "on a server that speaks over its standard streams");
         }
         if !per_client
             && own

@@ -445,7 +445,7 @@ priority = ["memory", "fetch"]
 tool_rate = { burst = 50 }
 client_rate = { requests = 1000, span = "10s" }
 cache = { entries = 10, bytes = "2MiB", ttl = "2h" }
-calls = { ring = 100, stored = 1, bodies = true }
+calls = { ring = 100 }
 [gateway.groups.research]
 servers = ["fetch", "memory"]
 [gateway.groups]
@@ -471,7 +471,6 @@ timeout = "30s"
 total_timeout = "90s"
 retry = { preset = "throttle", base = "1s", step = "500ms", attempts = 4, jitter = 0.2, on = ["throttled", "network"], budget = 1 }
 breaker = { failures = 2, successes = 1, open = "5s", half_open = 1 }
-pool = { min = 2, max = 4, idle = "1m", age = "2h", connect_timeout = "3s" }
 [servers.fetch.gateway.tools.get_page]
 cache = "10m"
 idempotent = true
@@ -512,14 +511,7 @@ plain = { cache = false }
         ),
         (10, 2 << 20, 7_200_000)
     );
-    assert_eq!(
-        (
-            gateway.calls.ring,
-            gateway.calls.stored,
-            gateway.calls.bodies
-        ),
-        (100, 1.0, true)
-    );
+    assert_eq!(gateway.calls.ring, 100);
     let groups: Vec<(&str, usize)> = gateway
         .groups
         .iter()
@@ -573,14 +565,6 @@ plain = { cache = false }
         "a table switches it on again"
     );
     assert_eq!(
-        (
-            fetch.pool.min,
-            fetch.pool.max,
-            fetch.pool.connect_timeout_ms
-        ),
-        (2, 4, 3_000)
-    );
-    assert_eq!(
         fetch.tools["get_page"],
         ToolSpec {
             name: Some("get".into()),
@@ -627,7 +611,6 @@ fn the_profile_sets_what_holds_at_the_gateway() {
                 })
             )
         );
-        assert_eq!((http.pool.min, http.pool.max), (5, 50));
         assert_eq!(http.retry, RetryPreset::Standard.spec());
     }
     // Unless it is named, none holds anything back.
@@ -645,7 +628,7 @@ fn the_profile_sets_what_holds_at_the_gateway() {
 #[test]
 fn what_is_wrong_with_the_gateway() {
     check(
-        "[gateway]\nprot = 1\nport = 70000\nnames = \"prefx\"\npriority = [\"a\"]\ntool_rate = \"of\"\nclient_rate = { request = 1, span = \"1ms\" }\ncache = { entries = 0, bytes = \"1KiB\", ttl = \"0s\" }\ncalls = { ring = -1, stored = 2, bodies = 1 }\n[servers.a]\ncommand = \"a\"\n",
+        "[gateway]\nprot = 1\nport = 70000\nnames = \"prefx\"\npriority = [\"a\"]\ntool_rate = \"of\"\nclient_rate = { request = 1, span = \"1ms\" }\ncache = { entries = 0, bytes = \"1KiB\", ttl = \"0s\" }\ncalls = { ring = -1 }\n[servers.a]\ncommand = \"a\"\n",
         &[
             "2:1 gateway.prot: unknown key \"prot\"; did you mean port?",
             "3:8 gateway.port: found the number 70000; accepted is a whole number from 0 to 65535",
@@ -658,8 +641,6 @@ fn what_is_wrong_with_the_gateway() {
             "8:32 gateway.cache.bytes: found \"1KiB\"; accepted is a size with KiB, MiB or GiB, such as \"512MiB\", from \"1MiB\"",
             "8:46 gateway.cache.ttl: found \"0s\"; accepted is a duration from \"1ms\" to \"720h\"",
             "9:18 gateway.calls.ring: found the number -1; accepted is a whole number from 0 to 100000",
-            "9:31 gateway.calls.stored: found the number 2; accepted is a number from 0 to 1",
-            "9:43 gateway.calls.bodies: found the number 1; accepted is true or false",
         ],
     );
     check(
@@ -686,11 +667,10 @@ fn what_is_wrong_with_the_gateway() {
     );
     check("gateway.port = 0\npanel.port = 0\ngateway.groups = {}", &[]);
     check(
-        "[defaults.gateway]\nquue = 1\npool = { min = 60 }\ntools.x.hidden = true\n",
+        "[defaults.gateway]\nquue = 1\ntools.x.hidden = true\n",
         &[
             "2:1 defaults.gateway.quue: unknown key \"quue\"; did you mean queue?",
-            "3:16 defaults.gateway.pool.min: min 60 is above max 50; accepted is min up to max",
-            "4:1 defaults.gateway.tools: tools belong to a server; move them to [servers.NAME.gateway.tools]",
+            "3:1 defaults.gateway.tools: tools belong to a server; move them to [servers.NAME.gateway.tools]",
         ],
     );
 }
@@ -734,11 +714,10 @@ fn what_is_wrong_with_a_server_at_the_gateway() {
         ],
     );
     at(
-        "pool = { min = 4, max = 2 }\nbreaker = { failures = 0, open = \"1ms\" }",
+        "breaker = { failures = 0, open = \"1ms\" }",
         &[
-            "4:16 servers.a.gateway.pool.min: min 4 is above max 2; accepted is min up to max",
-            "5:24 servers.a.gateway.breaker.failures: found the number 0; accepted is a whole number from 1 to 1000",
-            "5:34 servers.a.gateway.breaker.open: found \"1ms\"; accepted is a duration from \"10ms\" to \"24h\"",
+            "4:24 servers.a.gateway.breaker.failures: found the number 0; accepted is a whole number from 1 to 1000",
+            "4:34 servers.a.gateway.breaker.open: found \"1ms\"; accepted is a duration from \"10ms\" to \"24h\"",
         ],
     );
     at(
@@ -788,10 +767,9 @@ fn what_is_wrong_with_a_server_at_the_gateway() {
         ],
     );
     check_server(
-        "command = \"x\"\ngateway = { sharing = \"per_client\", max_clients = 3, pool = { min = 1 } }",
+        "command = \"x\"\ngateway = { sharing = \"per_client\", max_clients = 3 }",
         &[
             "3:23 servers.a.gateway.sharing: found \"per_client\"; accepted is \"shared\": a server that speaks over its standard streams has one connection",
-            "3:61 servers.a.gateway.pool: pool has no effect on a server that speaks over its standard streams; remove it",
         ],
     );
     check_server(
@@ -809,14 +787,11 @@ fn what_is_wrong_with_a_server_at_the_gateway() {
 #[test]
 fn a_bound_that_is_only_inherited_follows() {
     let fleet = parse(
-        "profile = \"production\"\n[defaults.gateway]\nsharing = \"per_client\"\nmax_clients = 3\n[servers.a]\nurl = \"http://a/mcp\"\n[servers.a.gateway]\ntotal_timeout = \"20s\"\npool.max = 2\nretry.max = \"500ms\"\n[servers.b]\ncommand = \"b\"",
+        "profile = \"production\"\n[defaults.gateway]\nsharing = \"per_client\"\nmax_clients = 3\n[servers.a]\nurl = \"http://a/mcp\"\n[servers.a.gateway]\ntotal_timeout = \"20s\"\nretry.max = \"500ms\"\n[servers.b]\ncommand = \"b\"",
     )
     .unwrap();
     let a = &fleet.servers[0].gateway;
-    assert_eq!(
-        (a.timeout_ms, a.pool.min, a.retry.base_ms),
-        (20_000, 2, 500)
-    );
+    assert_eq!((a.timeout_ms, a.retry.base_ms), (20_000, 500));
     assert_eq!(
         (a.sharing, fleet.servers[1].gateway.sharing),
         (Sharing::PerClient, Sharing::Shared),
@@ -911,7 +886,6 @@ fn the_example_of_the_docs_is_valid_and_every_key_is_documented() {
         keys::CACHE,
         keys::CALLS,
         keys::EXPOSURE,
-        keys::POOL,
         keys::RETRY,
         keys::BREAKER,
         keys::TOOL,
