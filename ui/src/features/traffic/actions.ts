@@ -57,7 +57,8 @@ async function confirmTrip(model: Model, { server, tool }: BreakerView): Promise
 
 /** Takes answers out of the cache: of one tool, or all. */
 export async function clearCache(model: Model, what: { server?: string; tool?: string } = {}): Promise<void> {
-  const title = what.server === undefined ? 'Cache' : breakerName({ ...what, server: what.server });
+  const { server, tool } = what;
+  const title = server === undefined ? 'Cache' : tool === undefined ? server : `${server}, ${tool}`;
   try {
     const { entries } = await model.call('gateway.cache_clear', what);
     toasts.show({ kind: 'good', title, text: `${count(entries, 'answer')} taken out of the cache` });

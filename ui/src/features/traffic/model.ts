@@ -2,6 +2,8 @@
 import type {
   BreakerState,
   BreakerView,
+  CacheView,
+  CachedTool,
   CallEnd,
   CallQuery,
   CallRecord,
@@ -299,6 +301,20 @@ export function callQuery({ server, client, text, failures }: CallFilter, limit 
   };
 }
 
+/** One server's part of the cache: its tools, and what they add up to. */
+function ofServer(cache: CacheView, server: string): CacheView {
+  const tools = cache.tools.filter((tool) => tool.server === server);
+  const total = (pick: (tool: CachedTool) => number) => tools.reduce((all, tool) => all + pick(tool), 0);
+  return {
+    ...cache,
+    hits: total((tool) => tool.hits),
+    misses: total((tool) => tool.misses),
+    saved_ms: total((tool) => tool.saved_ms),
+    tools,
+    candidates: cache.candidates.filter((candidate) => candidate.server === server),
+  };
+}
+
 /** One server's part of the view. */
 export function onlyServer(view: GatewayView, server: string): GatewayView {
   const mine = <T extends { server?: string }>(list: readonly T[]) => list.filter((item) => item.server === server);
@@ -309,7 +325,7 @@ export function onlyServer(view: GatewayView, server: string): GatewayView {
     rejections: mine(view.rejections),
     faults: mine(view.faults),
     pools: view.pools.filter((pool) => pool.instance.slice(0, pool.instance.lastIndexOf('#')) === server),
-    cache: { ...view.cache, tools: mine(view.cache.tools), candidates: mine(view.cache.candidates) },
+    cache: ofServer(view.cache, server),
   };
 }
 
