@@ -19,6 +19,8 @@ const PLACES: [name: string, hash: string, sign: string][] = [
   ['server-logs', '#/servers/broken/logs', 'crashing'],
   ['events', '#/servers/broken/events', 'restart limit is 0'],
   ['config', '#/servers/pair/config', 'pair'],
+  ['server-traffic', '#/servers/pair/traffic', 'Circuit breakers'],
+  ['traffic', '#/traffic', 'Connect a client'],
   ['logs', '#/logs', 'crashing'],
   ['agents', '#/agents', 'steady'],
   ['fleets', '#/fleets', 'fleet.toml'],
