@@ -22,7 +22,6 @@ pub(crate) struct Source {
 }
 
 /// The lists of an endpoint.
-#[derive(Default)]
 pub(crate) struct Catalogue {
     tools: Names,
     prompts: Names,
@@ -30,7 +29,7 @@ pub(crate) struct Catalogue {
     resources: HashMap<String, Vec<ServerId>>,
     templates: Vec<(String, ServerId)>,
     with_resources: Vec<ServerId>,
-    texts: [Option<Text>; 4],
+    texts: [Text; 4],
     /// Names that two servers want, each a sentence.
     pub(crate) conflicts: Vec<String>,
     /// Whether some server completes arguments, and takes a log level.
@@ -39,6 +38,28 @@ pub(crate) struct Catalogue {
     /// Extensions that servers speak, by name.
     pub(crate) extensions: Vec<(String, serde_json::Value)>,
 }
+
+/// What nobody offers is an empty list, in either era.
+impl Default for Catalogue {
+    fn default() -> Self {
+        let nothing = |list| Text::of(list, &[], (0, false));
+        Self {
+            tools: Names::default(),
+            prompts: Names::default(),
+            resources: HashMap::new(),
+            templates: Vec::new(),
+            with_resources: Vec::new(),
+            texts: LISTS.map(nothing),
+            conflicts: Vec::new(),
+            completions: false,
+            logging: false,
+            extensions: Vec::new(),
+        }
+    }
+}
+
+/// In the order of their places.
+const LISTS: [List; 4] = [List::Tools, List::Prompts, List::Resources, List::Templates];
 
 struct Text {
     legacy: Box<RawValue>,
@@ -167,19 +188,14 @@ impl Catalogue {
     }
 
     /// The result of a list request.
-    pub(crate) fn list(&self, list: List, modern: bool) -> Option<&RawValue> {
-        let text = self.texts[place(list)].as_ref()?;
-        Some(if modern { &text.modern } else { &text.legacy })
+    pub(crate) fn list(&self, list: List, modern: bool) -> &RawValue {
+        let text = &self.texts[place(list)];
+        if modern { &text.modern } else { &text.legacy }
     }
 
     /// Which lists a client would find different.
     pub(crate) fn differs_from(&self, other: &Self) -> [bool; 4] {
-        let text = |of: &Self, at: usize| {
-            of.texts[at]
-                .as_ref()
-                .map(|text| text.modern.get().to_owned())
-        };
-        [0, 1, 2, 3].map(|at| text(self, at) != text(other, at))
+        [0, 1, 2, 3].map(|at| self.texts[at].modern.get() != other.texts[at].modern.get())
     }
 
     pub(crate) fn tool(&self, shown: &str) -> Option<&Target> {
@@ -276,7 +292,7 @@ fn good_for(sources: &[Source], list: List) -> (u64, bool) {
 }
 
 impl Text {
-    fn of(list: List, items: &[String], (ttl, public): (u64, bool)) -> Option<Self> {
+    fn of(list: List, items: &[String], (ttl, public): (u64, bool)) -> Self {
         let ttl = if items.is_empty() { 0 } else { ttl };
         let scope = if public && !items.is_empty() {
             "public"
@@ -284,12 +300,44 @@ impl Text {
             "private"
         };
         let body = format!(r#""{}":[{}]"#, list.field(), items.join(","));
-        Some(Self {
-            legacy: RawValue::from_string(format!("{{{body}}}")).ok()?,
-            modern: RawValue::from_string(format!(
+        // The items are JSON, so both texts are.
+        let raw = |text| RawValue::from_string(text).unwrap_or_default();
+        Self {
+            legacy: raw(format!("{{{body}}}")),
+            modern: raw(format!(
                 r#"{{"resultType":"complete",{body},"ttlMs":{ttl},"cacheScope":"{scope}"}}"#
-            ))
-            .ok()?,
-        })
+            )),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_fleet_that_offers_nothing_has_lists_all_the_same() {
+        let nothing = Catalogue::of(&GatewaySpec::default(), &[]);
+        for catalogue in [Catalogue::default(), nothing] {
+            assert_eq!(catalogue.list(List::Tools, false).get(), r#"{"tools":[]}"#);
+            assert_eq!(
+                catalogue.list(List::Templates, true).get(),
+                r#"{"resultType":"complete","resourceTemplates":[],"ttlMs":0,"cacheScope":"private"}"#
+            );
+            assert_eq!(catalogue.differs_from(&Catalogue::default()), [false; 4]);
+        }
+    }
+
+    #[test]
+    fn a_uri_fits_a_template_by_what_it_says_literally() {
+        for (template, uri, literal) in [
+            ("file:///{path}", "file:///a/b", Some(8)),
+            ("file:///{name}.md", "file:///a.md", Some(11)),
+            ("file:///{name}.md", "file:///a.txt", None),
+            ("db://{table}/rows/{id}", "db://users/rows/7", Some(11)),
+            ("db://{table}/rows/{id}", "web://users/rows/7", None),
+        ] {
+            assert_eq!(literal_length(template, uri), literal, "{template} {uri}");
+        }
     }
 }

@@ -173,8 +173,8 @@ impl Gateway {
             call.known.listed_tools.store(true, Ordering::Relaxed);
         }
         let catalogue = self.inner.catalogue(call.group.as_deref());
-        let text = catalogue.list(list, call.identity.era == Era::Modern);
-        Ok(text.map_or_else(empty, ToOwned::to_owned))
+        let modern = call.identity.era == Era::Modern;
+        Ok(catalogue.list(list, modern).to_owned())
     }
 
     fn set_level(&self, call: &Call) -> Result<Box<RawValue>, Fault> {
