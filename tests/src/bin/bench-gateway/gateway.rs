@@ -28,21 +28,19 @@ impl Kind {
         }
     }
 
-    /// Its `fleet.toml`. Clients are not held back, on any free port; everything else is as shipped.
+    /// Its `fleet.toml`. Any free port; everything else is as shipped, without a profile that limits the rate of clients.
     fn fleet(self, echo: &Endpoint) -> Result<String> {
         let server = match self {
             Self::Forwarded => format!("url = \"{echo}\"\n"),
-            Self::Cached => format!(
-                "url = \"{echo}\"\n\n[servers.echo.gateway.tools.echo]\ncache_ttl = \"1h\"\n"
-            ),
+            Self::Cached => {
+                format!("url = \"{echo}\"\n\n[servers.echo.gateway.tools.echo]\ncache = true\n")
+            }
             Self::Stdio => format!(
                 "command = {:?}\nargs = [\"stdio\"]\n",
                 std::env::current_exe()?
             ),
         };
-        Ok(format!(
-            "profile = \"development\"\n\n[gateway]\nport = 0\n\n[servers.echo]\n{server}"
-        ))
+        Ok(format!("[gateway]\nport = 0\n\n[servers.echo]\n{server}"))
     }
 }
 
