@@ -41,7 +41,7 @@ impl fmt::Display for Verdict {
             write!(f, "ok")
         } else {
             let by = (figure / limit - 1.0).abs() * 100.0;
-            write!(f, "missed by {by:.0} %")
+            write!(f, "missed by {by:.1} %")
         }
     }
 }
@@ -166,7 +166,7 @@ mod tests {
             found[0]
         );
         assert!(
-            found[2].contains("0.42") && found[2].ends_with("missed by 20 %"),
+            found[2].contains("0.42") && found[2].ends_with("missed by 20.0 %"),
             "{}",
             found[2]
         );
