@@ -74,7 +74,15 @@ pub fn add_server(text: &str, server: &AddParams) -> Result<String, EditError> {
 pub(crate) fn add_tables(text: &str, tables: &[(ServerId, Table)]) -> Result<String, EditError> {
     let mut document = read(text)?;
     // A blank line before each, but not at the very beginning.
-    let mut prefix = if text.trim().is_empty() { "" } else { "\n" };
+    let mut prefix = if text.trim().is_empty() { "" } else { "\n" }.to_owned();
+    if document.is_empty() {
+        // Comments alone stand behind everything there will be: they stay above it.
+        let comments = document.trailing().as_str().unwrap_or_default().trim_end();
+        if !comments.is_empty() {
+            prefix = format!("{comments}\n\n");
+        }
+        document.set_trailing("");
+    }
     let servers = servers(&mut document)?;
     for (id, table) in tables {
         if servers.contains_key(id.as_str()) {
@@ -83,7 +91,7 @@ pub(crate) fn add_tables(text: &str, tables: &[(ServerId, Table)]) -> Result<Str
         let mut table = table.clone();
         table
             .decor_mut()
-            .set_prefix(std::mem::replace(&mut prefix, "\n"));
+            .set_prefix(std::mem::replace(&mut prefix, "\n".to_owned()));
         servers.insert(id.as_str(), Item::Table(table));
     }
     finish(&document)

@@ -40,9 +40,7 @@ const STARTER: &str = "# Flotilla's fleet. Saving this file applies it: only wha
     #\n\
     # [servers.everything]\n\
     # command = \"npx\"\n\
-    # args = [\"-y\", \"@modelcontextprotocol/server-everything\"]\n\
-    \n\
-    profile = \"production\"\n";
+    # args = [\"-y\", \"@modelcontextprotocol/server-everything\"]\n";
 
 /// The text in force and what it declares.
 struct InForce {
@@ -750,5 +748,20 @@ impl Core {
         }
         self.facts.wish(id, wish);
         self.supervisor.touch(id);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_new_home_declares_nothing_and_limits_nobody() {
+        let fleet = parse(STARTER).unwrap();
+        assert_eq!(fleet, Fleet::default());
+        assert_eq!(
+            (fleet.gateway.tool_rate, fleet.gateway.client_rate),
+            (None, None)
+        );
     }
 }

@@ -23,6 +23,18 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
+/// What `logging/setLevel` accepts, the most talkative first (RFC 5424).
+pub(crate) const LEVELS: [&str; 8] = [
+    "debug",
+    "info",
+    "notice",
+    "warning",
+    "error",
+    "critical",
+    "alert",
+    "emergency",
+];
+
 /// Sessions at once; the longest idle gives way.
 const MOST_SESSIONS: usize = 10_000;
 /// A session nobody used for so long, and nobody listens on, is over.

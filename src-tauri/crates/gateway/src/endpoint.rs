@@ -226,44 +226,24 @@ impl Gateway {
                 .map(HeaderValue::as_bytes)
                 .collect::<Vec<_>>()
         };
+        let refuse = |code, why: &str, data: Option<&RawValue>| {
+            Some(rpc(StatusCode::BAD_REQUEST, Some(id), code, why, data))
+        };
         if meta.protocol_version.is_none() {
             let why = "_meta must say io.modelcontextprotocol/protocolVersion";
-            return Some(rpc(
-                StatusCode::BAD_REQUEST,
-                Some(id),
-                serve::INVALID_PARAMS,
-                why,
-                None,
-            ));
+            return refuse(serve::INVALID_PARAMS, why, None);
         }
         if let Err(why) = serve::check_headers(method, fields, values) {
-            return Some(rpc(
-                StatusCode::BAD_REQUEST,
-                Some(id),
-                serve::HEADER_MISMATCH,
-                &why,
-                None,
-            ));
+            return refuse(serve::HEADER_MISMATCH, &why, None);
         }
         if version != MODERN_VERSION {
+            let why = format!("revision {version:?} is not spoken here");
             let data = serve::unsupported_version(version);
-            return Some(rpc(
-                StatusCode::BAD_REQUEST,
-                Some(id),
-                serve::UNSUPPORTED_VERSION,
-                &format!("revision {version:?} is not spoken here"),
-                Some(&data),
-            ));
+            return refuse(serve::UNSUPPORTED_VERSION, &why, Some(&data));
         }
         if meta.client_capabilities.is_none() {
             let why = "_meta must say io.modelcontextprotocol/clientCapabilities";
-            return Some(rpc(
-                StatusCode::BAD_REQUEST,
-                Some(id),
-                serve::INVALID_PARAMS,
-                why,
-                None,
-            ));
+            return refuse(serve::INVALID_PARAMS, why, None);
         }
         None
     }

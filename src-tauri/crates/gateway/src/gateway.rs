@@ -4,7 +4,7 @@ use crate::{
     cache::Cache,
     catalogue::{Catalogue, Source},
     chance::Chance,
-    clients::{Clients, lock},
+    clients::{Clients, LEVELS, lock},
     fault::Faults,
     fleet::{Fleet, Upstream},
     limit::Limits,
@@ -496,23 +496,13 @@ impl Inner {
 
     /// The most talkative level that any client asked for.
     pub(crate) fn level(&self) -> Option<String> {
-        let levels = [
-            "debug",
-            "info",
-            "notice",
-            "warning",
-            "error",
-            "critical",
-            "alert",
-            "emergency",
-        ];
         let wanted: Vec<String> = self
             .clients
             .all()
             .iter()
             .filter_map(|session| session.level())
             .collect();
-        levels
+        LEVELS
             .into_iter()
             .find(|level| wanted.iter().any(|wanted| wanted == level))
             .map(ToOwned::to_owned)

@@ -3,7 +3,7 @@
 use crate::{
     cache::{Answer, Question},
     catalogue::Lost,
-    clients::{Identity, Known, Session},
+    clients::{Identity, Known, LEVELS, Session},
     gateway::{Gateway, Inner, wall},
     record::Tally,
     server::{Place, Refusal, Server},
@@ -179,25 +179,15 @@ impl Gateway {
 
     fn set_level(&self, call: &Call) -> Result<Box<RawValue>, Fault> {
         let level = serve::field(call.params.as_deref(), "level");
-        let known = [
-            "debug",
-            "info",
-            "notice",
-            "warning",
-            "error",
-            "critical",
-            "alert",
-            "emergency",
-        ];
         match (level.as_deref(), &call.session) {
-            (Some(level), Some(session)) if known.contains(&level) => {
+            (Some(level), Some(session)) if LEVELS.contains(&level) => {
                 session.set_level(level);
                 self.inner.level_changed();
                 Ok(empty())
             }
             (level, _) => Err(Fault::invalid(format!(
                 "level is {level:?}; accepted are {}",
-                known.join(", ")
+                LEVELS.join(", ")
             ))),
         }
     }

@@ -178,6 +178,14 @@ fn a_server_is_added_at_the_end() {
         add_server("", &server("a")).unwrap(),
         "\n[servers.a]\ncommand = \"npx\"\n".trim_start()
     );
+    let comments = "# The fleet.\n#\n# [servers.example]\n";
+    let added = add_server(comments, &server("a")).unwrap();
+    assert_eq!(
+        added,
+        format!("{comments}\n[servers.a]\ncommand = \"npx\"\n")
+    );
+    let removed = remove_server(&added, &id("a")).unwrap();
+    assert_eq!(removed.trim_end(), comments.trim_end());
 }
 
 #[test]
