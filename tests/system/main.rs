@@ -4,6 +4,7 @@ mod commands;
 mod config;
 mod engine;
 mod faults;
+mod fidelity;
 mod foreign;
 mod gateway;
 mod reference;

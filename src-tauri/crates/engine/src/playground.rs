@@ -289,6 +289,7 @@ fn outcome(answer: Result<Box<RawValue>, Error>) -> CallOutcome {
             code,
             message,
             data,
+            ..
         }) => CallOutcome::RpcError {
             code,
             message,

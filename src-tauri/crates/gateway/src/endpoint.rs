@@ -528,7 +528,10 @@ async fn respond(
 fn answer(id: &RawValue, done: Result<Box<RawValue>, Fault>) -> Vec<u8> {
     match done {
         Ok(result) => serve::response(id, result.get()),
-        Err(fault) => serve::error(Some(id), fault.code, &fault.message, fault.data.as_deref()),
+        Err(fault) => match &fault.raw {
+            Some(raw) => serve::raw_error(id, raw),
+            None => serve::error(Some(id), fault.code, &fault.message, fault.data.as_deref()),
+        },
     }
 }
 

@@ -55,6 +55,8 @@ pub(crate) struct Fault {
     pub(crate) code: i64,
     pub(crate) message: String,
     pub(crate) data: Option<Box<RawValue>>,
+    /// A server's own error object, which is passed on instead of the three above.
+    pub(crate) raw: Option<Box<RawValue>>,
     /// When it may try again: only set where a limit was met.
     pub(crate) throttled: Option<Duration>,
     end: CallEnd,
@@ -66,6 +68,7 @@ impl Fault {
             code,
             message: message.into(),
             data: None,
+            raw: None,
             throttled: None,
             end,
         }
@@ -86,6 +89,7 @@ impl Fault {
             code: REFUSED,
             message: format!("{}{}", refusal.reason, hint.unwrap_or_default()),
             data,
+            raw: None,
             throttled: wait.filter(|_| refusal.by == RejectedBy::Limit),
             end: CallEnd::Rejected,
         }
@@ -808,13 +812,24 @@ fn fault_of(call: &Call, server: &ServerId, error: Error) -> Fault {
             code,
             message,
             data,
-        } => Fault {
-            code: serve::error_code(&call.method, code, call.identity.era),
-            message,
-            data,
-            throttled: None,
-            end: CallEnd::RpcError,
-        },
+            raw,
+        } => {
+            let shown = serve::error_code(&call.method, code, call.identity.era);
+            let raw = match RawValue::from_string(shown.to_string()) {
+                Ok(shown_text) if shown != code => {
+                    raw.map(|raw| serve::set_raw(&raw, "code", &shown_text))
+                }
+                _ => raw,
+            };
+            Fault {
+                code: shown,
+                message,
+                data,
+                raw,
+                throttled: None,
+                end: CallEnd::RpcError,
+            }
+        }
         Error::Cancelled => cancelled(),
         other => Fault::new(
             serve::INTERNAL_ERROR,

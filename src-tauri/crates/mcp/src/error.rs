@@ -45,6 +45,8 @@ pub enum Error {
         message: String,
         /// Its data, as it came.
         data: Option<Box<RawValue>>,
+        /// The whole error object as it came, to be passed on; `None` where the error is our own.
+        raw: Option<Box<RawValue>>,
     },
     /// What came is not what the protocol allows, or what was to be sent is not.
     #[error("{0}")]

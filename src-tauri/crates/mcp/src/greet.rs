@@ -198,6 +198,7 @@ impl Session {
                 code,
                 message,
                 data,
+                raw,
             }) => {
                 let known = supported(data.as_deref());
                 let other = LEGACY_VERSIONS
@@ -210,6 +211,7 @@ impl Session {
                             code,
                             message,
                             data,
+                            raw,
                         });
                     }
                 }

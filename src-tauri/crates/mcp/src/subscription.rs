@@ -80,6 +80,7 @@ impl Session {
                 code: METHOD_NOT_FOUND,
                 message: format!("a legacy server has no {LISTEN}"),
                 data: None,
+                raw: None,
             });
         }
         let (to, from) = broadcast::channel(BEHIND);

@@ -167,6 +167,7 @@ fn rpc_error(error: &RawValue) -> Error {
             code,
             message,
             data,
+            raw: Some(error.to_owned()),
         },
         Err(_) => Error::Protocol(format!(
             "the server answered with a malformed error: {}",

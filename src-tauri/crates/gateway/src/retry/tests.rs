@@ -9,6 +9,7 @@ fn rpc(code: i64, message: &str) -> Error {
         code,
         message: message.into(),
         data: None,
+        raw: None,
     }
 }
 

@@ -355,6 +355,7 @@ async fn answers_find_their_callers_in_any_order_and_keep_their_text() {
         code: -32000,
         message,
         data: Some(data),
+        ..
     }) = first.await.unwrap()
     else {
         panic!("no error")
