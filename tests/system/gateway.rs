@@ -101,6 +101,14 @@ const NOT_RELAYED: [&str; 3] = [
     "tasks-dispatch-and-envelope",
 ];
 
+/// A client's script, beside the packages that it imports.
+fn script(name: &str) -> String {
+    let there = format!("{}/gateway-{name}", foreign("node"));
+    let ours = format!("{}/clients/{name}", env!("CARGO_MANIFEST_DIR"));
+    std::fs::copy(ours, &there).expect("the script is copied");
+    there
+}
+
 async fn view(bed: &Bed) -> GatewayView {
     bed.run::<GatewayViewCmd>(Default::default())
         .await
@@ -191,11 +199,9 @@ async fn the_official_sdks_list_and_call_through_the_gateway() {
         .iter()
         .flat_map(|(tool, arguments)| [url.clone(), (*tool).to_owned(), (*arguments).to_owned()])
         .collect();
-    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/clients");
-    let script = format!("{}/through-gateway.mjs", foreign("node"));
-    std::fs::copy(format!("{folder}/list-and-call.mjs"), &script).unwrap();
+    let script = script("list-and-call.mjs");
     let node = foreign("node/node_modules/node/bin/node");
-    let python = format!("{folder}/list_and_call.py");
+    let python = concat!(env!("CARGO_MANIFEST_DIR"), "/clients/list_and_call.py").to_owned();
     for (program, first) in [
         (node.clone(), vec![script.clone(), "v1".to_owned()]),
         (node, vec![script, "v2".to_owned()]),
@@ -240,6 +246,60 @@ async fn the_official_sdks_list_and_call_through_the_gateway() {
         "{:#?}",
         seen.clients
     );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_legacy_server_asks_its_clients_back_and_progress_and_cancellation_pass() {
+    let node = foreign("node/node_modules/node/bin/node");
+    let everything =
+        foreign("node/node_modules/@modelcontextprotocol/server-everything/dist/index.js");
+    let port = free_ports(1).expect("a free port");
+    let bed = Bed::new(&format!(
+        "[servers.all]\ncommand = {node:?}\nargs = [{everything:?}, \"streamableHttp\"]\nport = {port}\nenv = {{ PORT = \"{{port}}\" }}\ngateway = {{ sharing = \"per_client\" }}\n"
+    ))
+    .await;
+    // 13 tools for everybody, and those for clients that can be asked something.
+    settled(&bed, |view| offers(view, "all") > 13).await;
+    let script = script("round-trips.mjs");
+    let run = |line: &'static str| {
+        let (node, script, url) = (node.clone(), script.clone(), bed.gateway());
+        tokio::task::spawn_blocking(move || {
+            let output = Command::new(node)
+                .args([&script, line, &url, "all__"])
+                .output()
+                .expect("it runs");
+            assert!(output.status.success(), "{}", said(&output));
+            serde_json::from_slice::<Value>(&output.stdout).expect("a line of JSON")
+        })
+    };
+    let (legacy, modern) = (run("v1").await.unwrap(), run("v2").await.unwrap());
+    for answer in [&legacy, &modern] {
+        assert_eq!(
+            (&answer["progress"], &answer["cancelled"], &answer["after"]),
+            (&json!(3), &json!("cancelled"), &json!("Echo: still here")),
+            "{answer}"
+        );
+    }
+    // The server asks for roots on its own as well.
+    for question in ["sampling", "elicitation", "roots"] {
+        let asked = legacy["asked"].as_array().expect("a list");
+        assert!(asked.contains(&question.into()), "{question}: {legacy}");
+    }
+    for (tool, heard) in [
+        ("trigger-sampling-request", "context: ahoy"),
+        ("trigger-elicitation-request", "Name: Grace"),
+        ("get-roots-list", "file:///harbour"),
+    ] {
+        let named = Value::from(format!("all__{tool}"));
+        let heard_back = legacy["said"][tool].as_str().unwrap_or_default();
+        assert!(heard_back.contains(heard), "{tool}: {legacy}");
+        let lists = [&legacy, &modern].map(|answer| {
+            let tools = answer["tools"].as_array().expect("a list");
+            tools.contains(&named)
+        });
+        // A modern client shares the server's one connection, where there is no such tool.
+        assert_eq!(lists, [true, false], "{tool}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

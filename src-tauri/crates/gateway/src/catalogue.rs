@@ -61,6 +61,9 @@ impl Default for Catalogue {
 /// In the order of their places.
 const LISTS: [List; 4] = [List::Tools, List::Prompts, List::Resources, List::Templates];
 
+/// An entry of a list, and whether only legacy clients see it.
+type Row = (String, bool);
+
 struct Text {
     legacy: Box<RawValue>,
     modern: Box<RawValue>,
@@ -103,7 +106,7 @@ impl Catalogue {
                 let owners = all.resources.entry(entry.name.clone()).or_default();
                 owners.push(source.id.clone());
                 if owners.len() == 1 {
-                    resources.push(entry.raw.get().to_owned());
+                    resources.push((entry.raw.get().to_owned(), false));
                 } else {
                     all.conflicts.push(format!(
                         "{} is offered by {} as well; reading it is refused until one is hidden",
@@ -113,7 +116,7 @@ impl Catalogue {
             }
             for entry in &offer.templates {
                 all.templates.push((entry.name.clone(), source.id.clone()));
-                templates.push(entry.raw.get().to_owned());
+                templates.push((entry.raw.get().to_owned(), false));
             }
             let capabilities = &offer.peer.capabilities;
             all.completions |= capabilities.get("completions").is_some();
@@ -140,7 +143,7 @@ impl Catalogue {
         all
     }
 
-    fn named(&mut self, spec: &GatewaySpec, sources: &[Source], list: List) -> Vec<String> {
+    fn named(&mut self, spec: &GatewaySpec, sources: &[Source], list: List) -> Vec<Row> {
         let tools = list == List::Tools;
         let mut entries = HashMap::new();
         let mut offers = Vec::new();
@@ -176,7 +179,7 @@ impl Catalogue {
                 if let Some(description) = description {
                     raw = serve::set_field(&raw, "description", description);
                 }
-                Some(raw.get().to_owned())
+                Some((raw.get().to_owned(), entry.own))
             })
             .collect();
         if tools {
@@ -195,7 +198,10 @@ impl Catalogue {
 
     /// Which lists a client would find different.
     pub(crate) fn differs_from(&self, other: &Self) -> [bool; 4] {
-        [0, 1, 2, 3].map(|at| self.texts[at].modern.get() != other.texts[at].modern.get())
+        [0, 1, 2, 3].map(|at| {
+            let (ours, theirs) = (&self.texts[at], &other.texts[at]);
+            ours.modern.get() != theirs.modern.get() || ours.legacy.get() != theirs.legacy.get()
+        })
     }
 
     pub(crate) fn tool(&self, shown: &str) -> Option<&Target> {
@@ -292,20 +298,25 @@ fn good_for(sources: &[Source], list: List) -> (u64, bool) {
 }
 
 impl Text {
-    fn of(list: List, items: &[String], (ttl, public): (u64, bool)) -> Self {
+    fn of(list: List, items: &[Row], (ttl, public): (u64, bool)) -> Self {
         let ttl = if items.is_empty() { 0 } else { ttl };
         let scope = if public && !items.is_empty() {
             "public"
         } else {
             "private"
         };
-        let body = format!(r#""{}":[{}]"#, list.field(), items.join(","));
+        let body = |modern: bool| {
+            let shown = items.iter().filter(|(_, own)| !(modern && *own));
+            let shown: Vec<&str> = shown.map(|(text, _)| text.as_str()).collect();
+            format!(r#""{}":[{}]"#, list.field(), shown.join(","))
+        };
         // The items are JSON, so both texts are.
         let raw = |text| RawValue::from_string(text).unwrap_or_default();
         Self {
-            legacy: raw(format!("{{{body}}}")),
+            legacy: raw(format!("{{{}}}", body(false))),
             modern: raw(format!(
-                r#"{{"resultType":"complete",{body},"ttlMs":{ttl},"cacheScope":"{scope}"}}"#
+                r#"{{"resultType":"complete",{},"ttlMs":{ttl},"cacheScope":"{scope}"}}"#,
+                body(true)
             )),
         }
     }

@@ -381,7 +381,7 @@ fn traffic(server: &Arc<Server>, now: Instant) -> ServerTraffic {
         .is_some_and(|offer| offer.peer.era == Era::Legacy);
     let lost = match (legacy, server.is_per_client()) {
         (true, false) => vec!["It cannot ask its clients anything (sampling, elicitation, roots): its connection is shared".to_owned()],
-        (true, true) => vec!["Modern clients share one connection; its questions reach legacy clients only".to_owned()],
+        (true, true) => vec!["Modern clients share one connection: its questions, and tools that it has only for clients that can be asked, reach legacy clients only".to_owned()],
         (false, _) => Vec::new(),
     };
     let mut traffic = lock(&server.rolling).traffic(now);

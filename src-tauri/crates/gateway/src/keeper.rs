@@ -1,15 +1,20 @@
 //! One task for each server keeps its offer true: asks anew when the server says that something changed, when an instance comes
 //! or goes, and when asking failed; withdraws the offer of a server that serves no more.
 
-use crate::{gateway::Inner, offer::Offer, server::Server};
+use crate::{
+    fleet::{AsClient, Opened},
+    gateway::Inner,
+    offer::Offer,
+    server::Server,
+};
 use flotilla_contract::{
     InstanceId,
     tool::{Era, Peer},
 };
-use flotilla_mcp::{Error, Notification, Notifications, RequestOptions, Session, serve};
+use flotilla_mcp::{Error, List, Notification, Notifications, RequestOptions, Session, serve};
 use serde_json::value::RawValue;
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
-use tokio::time::Instant;
+use tokio::{sync::mpsc, time::Instant};
 
 /// How long a server may take for each list.
 const LIST_WITHIN: Duration = Duration::from_secs(15);
@@ -53,7 +58,7 @@ pub(crate) async fn keep(inner: Arc<Inner>, server: Arc<Server>) {
                 }
             }
             Some(first) if stale => {
-                let asked = Box::pin(ask(&inner, first, &mut line)).await;
+                let asked = Box::pin(ask(&inner, &server, first, &mut line)).await;
                 match asked {
                     Ok(offer) => {
                         stale = false;
@@ -109,11 +114,16 @@ async fn next(line: &mut Option<Line>) -> Option<Result<Arc<Notification>, u64>>
 
 async fn ask(
     inner: &Arc<Inner>,
+    server: &Server,
     instance: &(InstanceId, u64),
     line: &mut Option<Line>,
 ) -> Result<Offer, Error> {
     if line.is_none() {
-        let (session, peer) = inner.fleet.shared(&instance.0, GREET_WITHIN).await?;
+        let (session, peer) = if server.is_per_client() {
+            in_nobodys_name(inner, &instance.0).await?
+        } else {
+            inner.fleet.shared(&instance.0, GREET_WITHIN).await?
+        };
         *line = Some(Line {
             instance: instance.clone(),
             notifications: session.notifications(),
@@ -124,17 +134,36 @@ async fn ask(
             stream: None,
         });
     }
-    match line {
-        Some(line) => {
-            Box::pin(Offer::ask(
-                &line.session,
-                Arc::clone(&line.peer),
-                LIST_WITHIN,
-            ))
-            .await
-        }
-        None => Err(Error::Closed(flotilla_mcp::Closed::Ours)),
+    let Some(line) = line else {
+        return Err(Error::Closed(flotilla_mcp::Closed::Ours));
+    };
+    let asking = Offer::ask(&line.session, Arc::clone(&line.peer), LIST_WITHIN);
+    let mut offer = Box::pin(asking).await?;
+    if server.is_per_client() && line.peer.era == Era::Legacy && !offer.tools.is_empty() {
+        let (shared, _) = inner.fleet.shared(&instance.0, GREET_WITHIN).await?;
+        offer.mark_own(shared.list(List::Tools, LIST_WITHIN).await?);
     }
+    Ok(offer)
+}
+
+/// A connection for the lists of a server whose clients have connections of their own. Some servers have tools only for
+/// clients that can be asked something: so this one says that it can, and refuses when it is.
+async fn in_nobodys_name(inner: &Inner, instance: &InstanceId) -> Opened {
+    const ABLE: &str = r#"{"sampling":{},"elicitation":{"form":{},"url":{}},"roots":{}}"#;
+    let (to, mut asked) = mpsc::channel::<flotilla_mcp::Asked>(1);
+    let client = AsClient {
+        capabilities: RawValue::from_string(ABLE.to_owned()).ok(),
+        asked: to,
+    };
+    tokio::spawn(async move {
+        while let Some(question) = asked.recv().await {
+            question.refuse(
+                serve::INTERNAL_ERROR,
+                "no client is on this connection, it reads the lists",
+            );
+        }
+    });
+    inner.fleet.own(instance, client, GREET_WITHIN).await
 }
 
 impl Line {

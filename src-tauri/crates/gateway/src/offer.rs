@@ -31,6 +31,8 @@ pub(crate) struct Entry {
     pub(crate) raw: Box<RawValue>,
     /// Calling it twice is as good as once, as its annotations say. Tools only.
     pub(crate) repeatable: bool,
+    /// Only there on a legacy client's own connection: the server has it for clients that can be asked something.
+    pub(crate) own: bool,
 }
 
 impl Offer {
@@ -73,6 +75,14 @@ impl Offer {
         })
     }
 
+    /// Marks the tools that the connection shared by all does not have.
+    pub(crate) fn mark_own(&mut self, shared: Items) {
+        let shared = entries(Some(shared), "name");
+        for tool in &mut self.tools {
+            tool.own = !shared.iter().any(|entry| entry.name == tool.name);
+        }
+    }
+
     pub(crate) fn counts(&self) -> Offers {
         let count = |entries: &[Entry]| u32::try_from(entries.len()).unwrap_or(u32::MAX);
         Offers {
@@ -108,6 +118,7 @@ fn entries(list: Option<Items>, key: &str) -> Vec<Entry> {
                 name,
                 raw,
                 repeatable,
+                own: false,
             })
         })
         .collect()
