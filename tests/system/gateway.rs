@@ -48,7 +48,7 @@ impl Client {
         client
     }
 
-    async fn post(&self, message: &Value) -> reqwest::Response {
+    pub(crate) async fn post(&self, message: &Value) -> reqwest::Response {
         let mut request = self
             .http
             .post(&self.url)

@@ -7,6 +7,7 @@ mod faults;
 mod fidelity;
 mod foreign;
 mod gateway;
+mod gateway_faults;
 mod reference;
 mod storm;
 mod surfaces;

@@ -7,6 +7,7 @@ use crate::{
     clients::{Clients, LEVELS, lock},
     fault::Faults,
     fleet::{Fleet, Upstream},
+    keeper::SETTLES,
     limit::Limits,
     news::News,
     record::Tally,
@@ -26,14 +27,17 @@ use flotilla_contract::{
 use flotilla_mcp::serve;
 use serde_json::value::RawValue;
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, BTreeSet, HashMap},
     sync::{
         Arc, Mutex, MutexGuard, PoisonError, RwLock, Weak,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
-use tokio::time::Instant;
+use tokio::{
+    sync::{Notify, Semaphore},
+    time::Instant,
+};
 use tokio_util::sync::CancellationToken;
 
 /// What was left or forgotten is looked for this often.
@@ -63,8 +67,13 @@ pub(crate) struct Inner {
     servers: RwLock<BTreeMap<ServerId, Arc<Server>>>,
     /// By group; the whole fleet under none.
     catalogues: RwLock<HashMap<Option<String>, Arc<Catalogue>>>,
+    /// Whether they are older than what the servers offer. Whoever needs them builds them anew, or [`renew`] does.
+    outdated: AtomicBool,
+    renew: Arc<Notify>,
     /// One rebuilding at a time, so that an older one never replaces a newer one.
     building: Mutex<()>,
+    /// Places for those who ask servers what they offer.
+    pub(crate) asking: Semaphore,
     pub(crate) clients: Clients,
     limits: Mutex<Limits>,
     cache: RwLock<Arc<Cache>>,
@@ -99,7 +108,10 @@ impl Gateway {
             fleet,
             servers: RwLock::default(),
             catalogues: RwLock::new(HashMap::from([(None, Arc::default())])),
+            outdated: AtomicBool::new(false),
+            renew: Arc::default(),
             building: Mutex::default(),
+            asking: Semaphore::new(crate::keeper::AT_ONCE),
             clients: Clients::default(),
             limits: Mutex::new(Limits::new(&spec)),
             cache: RwLock::new(Arc::new(Cache::new(spec.cache, Instant::now()))),
@@ -117,6 +129,11 @@ impl Gateway {
             spec: RwLock::new(spec),
         });
         tokio::spawn(sweep(Arc::downgrade(&inner), inner.ended.clone()));
+        tokio::spawn(renew(
+            Arc::downgrade(&inner),
+            Arc::clone(&inner.renew),
+            inner.ended.clone(),
+        ));
         Self { inner }
     }
 
@@ -131,10 +148,13 @@ impl Gateway {
             inner.refit(&spec);
         }
         let mut servers = read(&inner.servers);
+        let exposed: BTreeSet<&ServerId> = upstreams
+            .iter()
+            .filter(|upstream| upstream.exposure.expose)
+            .map(|upstream| &upstream.id)
+            .collect();
         servers.retain(|id, server| {
-            let stays = upstreams
-                .iter()
-                .any(|upstream| upstream.id == *id && upstream.exposure.expose);
+            let stays = exposed.contains(id);
             if !stays {
                 server.ended.cancel();
                 changed = true;
@@ -160,7 +180,7 @@ impl Gateway {
             tokio::spawn(crate::keeper::keep(Arc::clone(inner), server));
         }
         if changed {
-            inner.rebuild();
+            inner.outdated();
         }
     }
 
@@ -449,6 +469,7 @@ impl Inner {
 
     /// The lists of an endpoint; empty for one that is not there any more.
     pub(crate) fn catalogue(&self, group: Option<&str>) -> Arc<Catalogue> {
+        self.rebuild();
         let all = self
             .catalogues
             .read()
@@ -462,9 +483,22 @@ impl Inner {
         self.server(catalogue.resource(uri).ok()?)
     }
 
-    /// Builds all lists anew and tells clients which changed.
-    pub(crate) fn rebuild(&self) {
+    /// A server offers something else than before.
+    pub(crate) fn outdated(&self) {
+        self.outdated.store(true, Ordering::Release);
+        self.renew.notify_one();
+    }
+
+    /// Builds all lists anew if they are outdated, and tells clients which changed.
+    fn rebuild(&self) {
+        if !self.outdated.load(Ordering::Acquire) {
+            return;
+        }
         let _turn = lock(&self.building);
+        // Before anything is read: what changes from here on makes them outdated again.
+        if !self.outdated.swap(false, Ordering::AcqRel) {
+            return;
+        }
         let spec = read(&self.spec);
         let groups =
             std::iter::once(None).chain(spec.groups.iter().map(|group| Some(group.name.clone())));
@@ -566,6 +600,21 @@ impl Inner {
         let record = Arc::new(tally.record(number, call));
         self.fleet.ended(&record);
         lock(&self.ring).push(record);
+    }
+}
+
+/// Keeps the lists up to date when nobody asks for them. A fleet that starts changes them many times within a moment.
+async fn renew(inner: Weak<Inner>, changed: Arc<Notify>, ended: CancellationToken) {
+    loop {
+        tokio::select! {
+            () = ended.cancelled() => return,
+            () = changed.notified() => {}
+        }
+        match inner.upgrade() {
+            Some(inner) => inner.rebuild(),
+            None => return,
+        }
+        tokio::time::sleep(SETTLES).await;
     }
 }
 

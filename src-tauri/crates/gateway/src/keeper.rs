@@ -1,5 +1,9 @@
 //! One task for each server keeps its offer true: asks anew when the server says that something changed, when an instance comes
 //! or goes, and when asking failed; withdraws the offer of a server that serves no more.
+//!
+//! Asking is never urgent: what a restarted server offered before stands until it has answered, and a fleet that starts needs the
+//! processors for starting. So it begins a moment after the instance came, few servers are asked at once, and one that does not
+//! answer is asked less and less often.
 
 use crate::{
     fleet::{AsClient, Opened},
@@ -20,10 +24,16 @@ use tokio::{sync::mpsc, time::Instant};
 const LIST_WITHIN: Duration = Duration::from_secs(15);
 /// How long its greeting may take.
 const GREET_WITHIN: Duration = Duration::from_secs(60);
-/// Asked again after this long when it did not answer.
+/// Asked again after this long when it did not answer, twice as long each time, up to [`SELDOM`].
 const AGAIN: Duration = Duration::from_secs(5);
+const SELDOM: Duration = Duration::from_secs(300);
+/// An instance that just came is left alone for so long.
+const COMES: Duration = Duration::from_millis(100);
+/// Servers that are asked at the same time. One that takes longer than [`TURN`] no longer counts.
+pub(crate) const AT_ONCE: usize = 8;
+const TURN: Duration = Duration::from_millis(500);
 /// Several changes in a row are one.
-const SETTLES: Duration = Duration::from_millis(50);
+pub(crate) const SETTLES: Duration = Duration::from_millis(50);
 const WATCH_WITHIN: Duration = Duration::from_secs(10);
 
 /// What is known of the server while one instance is asked.
@@ -42,34 +52,39 @@ struct Line {
 pub(crate) async fn keep(inner: Arc<Inner>, server: Arc<Server>) {
     let mut line: Option<Line> = None;
     let mut stale = true;
+    let mut wait = AGAIN;
     loop {
         let serving = server.serving();
         if line.as_ref().is_some_and(|line| {
             !serving.contains(&line.instance) || line.session.closed_reason().is_some()
         }) {
-            (line, stale) = (None, true);
+            (line, stale, wait) = (None, true, AGAIN);
         }
         let mut again = None;
         match serving.first() {
             None => {
                 let why = server.out_of_service().unwrap_or_default();
                 if server.set_offer(Err(why)) {
-                    inner.rebuild();
+                    inner.outdated();
                 }
             }
             Some(first) if stale => {
-                let asked = Box::pin(ask(&inner, &server, first, &mut line)).await;
-                match asked {
+                if line.is_none() {
+                    tokio::time::sleep(COMES).await;
+                }
+                let asked = Box::pin(in_turn(&inner, ask(&inner, &server, first, &mut line)));
+                match asked.await {
                     Ok(offer) => {
-                        stale = false;
+                        (stale, wait) = (false, AGAIN);
                         if server.set_offer(Ok(Arc::new(offer))) {
-                            inner.rebuild();
+                            inner.outdated();
                         }
                     }
                     Err(error) => {
                         tracing::debug!(server = %server.id, %error, "did not say what it offers");
                         line = None;
-                        again = Some(Instant::now() + AGAIN);
+                        again = Some(Instant::now() + wait);
+                        wait = (wait * 2).min(SELDOM);
                         // What it offered a moment ago is truer than nothing: its calls say what is wrong.
                         if server.offer().is_none() {
                             server
@@ -109,6 +124,19 @@ async fn next(line: &mut Option<Line>) -> Option<Result<Arc<Notification>, u64>>
     match line {
         Some(line) => line.notifications.next().await,
         None => std::future::pending().await,
+    }
+}
+
+/// Waits for one of the places for those that ask.
+async fn in_turn<T>(inner: &Inner, asking: impl Future<Output = T>) -> T {
+    let place = inner.asking.acquire().await;
+    let mut asking = std::pin::pin!(asking);
+    match tokio::time::timeout(TURN, asking.as_mut()).await {
+        Ok(done) => done,
+        Err(_) => {
+            drop(place);
+            asking.await
+        }
     }
 }
 
