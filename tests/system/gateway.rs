@@ -2,10 +2,12 @@
 
 use crate::reference::{Server, said, suite};
 use flotilla_contract::{
-    command::{GatewayBreaker, GatewayCacheClear, GatewayCalls, GatewayFault, GatewayViewCmd},
+    command::{
+        GatewayBreaker, GatewayCacheClear, GatewayCall, GatewayCalls, GatewayFault, GatewayViewCmd,
+    },
     gateway::{
-        BreakerAct, BreakerParams, BreakerState, CacheClear, CallEnd, CallQuery, FaultParams,
-        GatewayView, RejectedBy,
+        BreakerAct, BreakerParams, BreakerState, CacheClear, CallEnd, CallPick, CallQuery,
+        FaultParams, GatewayView, RejectedBy,
     },
     state::Status,
 };
@@ -538,4 +540,64 @@ async fn breakers_cache_faults_and_limits_do_what_they_say_and_show_it() {
         (calls[0].client.as_str(), calls[0].target.as_deref()),
         ("operator", Some("add"))
     );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn calls_outlive_the_engine_with_what_was_said_but_for_secrets() {
+    let config = fixture("tools", "", "") + "[gateway.calls]\nsample = 1\nbodies = true\n";
+    let mut bed = Bed::new(&config).await;
+    settled(&bed, |view| offers(view, "tools") > 0).await;
+    let client = Client::connect(&bed.gateway(), "operator").await;
+    client
+        .call("tools__echo", json!({"text": "ahoy", "api_key": "k"}))
+        .await;
+    client.call("tools__nothing", json!({})).await;
+    bed.stop_engine();
+    bed.start_engine().await;
+
+    let in_memory = bed.run::<GatewayCalls>(CallQuery::default()).await.unwrap();
+    assert_eq!(in_memory, []);
+    let on_disk = CallQuery {
+        before: Some(u64::MAX),
+        ..CallQuery::default()
+    };
+    let calls = bed.run::<GatewayCalls>(on_disk.clone()).await.unwrap();
+    let seen: Vec<_> = calls
+        .iter()
+        .map(|call| (call.target.as_deref(), call.end, call.stored))
+        .collect();
+    assert_eq!(
+        seen,
+        [
+            (None, CallEnd::Rejected, true),
+            (Some("echo"), CallEnd::Ok, true)
+        ],
+        "{calls:#?}"
+    );
+    let pick = |number: usize| CallPick {
+        call: calls[number].call,
+        at: calls[number].at,
+    };
+    let kept = bed.run::<GatewayCall>(pick(1)).await.unwrap();
+    assert_eq!(kept.record, calls[1]);
+    assert_eq!(
+        kept.arguments.as_deref(),
+        Some(r#"{"text":"ahoy","api_key":"[masked]"}"#)
+    );
+    assert!(kept.result.unwrap().contains("ahoy"));
+
+    let earlier = CallQuery {
+        before: Some(calls[1].at),
+        ..on_disk.clone()
+    };
+    assert_eq!(bed.run::<GatewayCalls>(earlier).await.unwrap(), []);
+    let rejected = CallQuery {
+        ends: vec![CallEnd::Rejected],
+        text: Some("NOTHING".to_owned()),
+        ..on_disk
+    };
+    assert_eq!(bed.run::<GatewayCalls>(rejected).await.unwrap().len(), 1);
+    let unknown = CallPick { call: 99, at: 1 };
+    let error = bed.run::<GatewayCall>(unknown).await.unwrap_err();
+    assert!(error.to_string().contains("not kept"), "{error}");
 }

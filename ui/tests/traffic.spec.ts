@@ -90,6 +90,10 @@ test('a client appears, and a tripped breaker refuses its calls until it is rese
   await main.getByRole('switch', { name: 'Only failures' }).click();
   await expect(calls.getByRole('row').filter({ hasText: 'refused' })).toHaveCount(1);
   await expect(calls.getByRole('row').filter({ hasText: 'ok' })).toHaveCount(0);
+  await calls.getByRole('button', { name: /Details of call/ }).click();
+  await expect(calls.getByText('Arguments and results are not kept')).toBeVisible();
+  await main.getByRole('button', { name: 'Older calls, from disk' }).click();
+  await expect(main.getByText('all that are kept on disk')).toBeVisible();
   for (const colorScheme of ['light', 'dark'] as const) {
     await panel.emulateMedia({ colorScheme });
     await isAccessible(panel, `traffic, ${colorScheme}`);

@@ -279,6 +279,11 @@ table! {
         /// Calls kept in memory, 0 to 100000 (default 2000).
         #[schemars(range(min = 0, max = 100_000))]
         ring: Option<u32>,
+        /// Share of the successful calls that are kept on disk, 0 to 1 (default 0.01). Others are always kept there.
+        #[schemars(range(min = 0, max = 1))]
+        sample: Option<f64>,
+        /// Whether arguments and results are kept with the calls on disk (default false). What looks like a secret is masked.
+        bodies: Option<bool>,
     }
 }
 

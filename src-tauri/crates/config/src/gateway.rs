@@ -101,6 +101,8 @@ pub(crate) fn of_fleet(spec: &GatewaySpec) -> Vec<Line<&'static str>> {
         line("gateway.cache.bytes", show_size(spec.cache.bytes)),
         line("gateway.cache.ttl", show_duration(spec.cache.ttl_ms)),
         line("gateway.calls.ring", spec.calls.ring.to_string()),
+        line("gateway.calls.sample", spec.calls.sample.to_string()),
+        line("gateway.calls.bodies", spec.calls.bodies.to_string()),
     ];
     lines.extend(spec.groups.iter().map(|group| Line {
         field: "gateway.groups",

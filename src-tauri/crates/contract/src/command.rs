@@ -7,8 +7,8 @@ use crate::{
     error::ErrorCode,
     frame::{EngineInfo, FleetSnapshot},
     gateway::{
-        BreakerParams, BreakerView, CacheClear, CacheCleared, CallQuery, CallRecord, Fault,
-        FaultParams, GatewayView,
+        BreakerParams, BreakerView, CacheClear, CacheCleared, CallDetail, CallPick, CallQuery,
+        CallRecord, Fault, FaultParams, GatewayView,
     },
     log::{LogEntry, LogQuery},
     metric::{MetricAnswer, MetricQuery, PageSample},
@@ -170,6 +170,8 @@ commands! {
     "gateway.view" gateway_view GatewayViewCmd(Empty) -> GatewayView;
     #[doc = "Calls through the gateway, newest first."]
     "gateway.calls" gateway_calls GatewayCalls(CallQuery) -> Vec<CallRecord>;
+    #[doc = "One call through the gateway that is kept on disk, with what is kept of its content."]
+    "gateway.call" gateway_call GatewayCall(CallPick) -> CallDetail;
     #[doc = "Trip, reset or half-open a circuit breaker."]
     "gateway.breaker" gateway_breaker GatewayBreaker(BreakerParams) -> BreakerView;
     #[doc = "Take answers out of the gateway's cache."]

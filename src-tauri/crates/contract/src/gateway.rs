@@ -115,11 +115,19 @@ impl Default for CacheSpec {
 pub struct CallKeeping {
     /// Calls kept in memory (default 2,000).
     pub ring: u32,
+    /// Share of the successful calls that are kept on disk, 0 to 1 (default 0.01). Those that end otherwise are always kept.
+    pub sample: f64,
+    /// Whether arguments and results of the calls on disk are kept too (default no).
+    pub bodies: bool,
 }
 
 impl Default for CallKeeping {
     fn default() -> Self {
-        Self { ring: 2_000 }
+        Self {
+            ring: 2_000,
+            sample: 0.01,
+            bodies: false,
+        }
     }
 }
 
@@ -789,6 +797,33 @@ pub struct CallRecord {
     pub retries: u32,
     /// Joins this call with log lines and events.
     pub correlation: String,
+    /// Whether it is kept on disk.
+    #[serde(default)]
+    pub stored: bool,
+}
+
+/// Which of the calls on disk.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct CallPick {
+    /// Its number.
+    pub call: u64,
+    /// When it came.
+    pub at: Millis,
+}
+
+/// A call that is kept on disk, with what is kept of its content.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct CallDetail {
+    /// The call.
+    pub record: CallRecord,
+    /// Its arguments, JSON text as the client wrote it, with what looks like a secret masked. Absent when not kept or longer
+    /// than 64 KiB.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub arguments: Option<String>,
+    /// Its result, or the error, in the same way.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub result: Option<String>,
 }
 
 /// A fault injected on purpose.
@@ -830,9 +865,36 @@ pub struct CallQuery {
     /// Only those that ended so; empty means all.
     #[serde(default)]
     pub ends: Vec<CallEnd>,
+    /// Those on disk that came before this; absent means those in memory.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub before: Option<Millis>,
     /// At most (default 200, up to 2,000).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub limit: Option<u32>,
+}
+
+impl CallQuery {
+    /// Whether a call is one of those asked for, whenever it came.
+    #[must_use]
+    pub fn fits(&self, call: &CallRecord) -> bool {
+        let holds = |field: Option<&str>| {
+            self.text.as_deref().is_none_or(|text| {
+                field.is_some_and(|field| field.to_lowercase().contains(&text.to_lowercase()))
+            })
+        };
+        (self.server.is_none() || self.server == call.server)
+            && self.client.as_ref().is_none_or(|it| *it == call.client)
+            && (self.ends.is_empty() || self.ends.contains(&call.end))
+            && (holds(call.target.as_deref())
+                || holds(call.reason.as_deref())
+                || holds(Some(&call.correlation)))
+    }
+
+    /// How many are given at most.
+    #[must_use]
+    pub fn most(&self) -> usize {
+        self.limit.unwrap_or(200).min(2_000) as usize
+    }
 }
 
 /// What is done with a breaker.

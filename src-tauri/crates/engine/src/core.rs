@@ -26,7 +26,7 @@ use flotilla_contract::{
 use flotilla_gateway::Gateway;
 use flotilla_metrics::Live;
 use flotilla_os::{Mark, guard::Guard};
-use flotilla_store::{Control, EventLog};
+use flotilla_store::{CallLog, Control, EventLog};
 use flotilla_supervisor::{Events, Ports, Supervisor};
 use std::{
     collections::{BTreeMap, HashMap},
@@ -71,6 +71,7 @@ pub(crate) struct Core {
     pub(crate) facts: Arc<Facts>,
     pub(crate) control: Control,
     pub(crate) events: EventLog,
+    pub(crate) calls: CallLog,
     pub(crate) secrets: Arc<dyn SecretStore>,
     pub(crate) live: Live,
     pub(crate) gateway: Gateway,
@@ -119,7 +120,8 @@ impl Core {
         let opened = flotilla_store::open(flotilla_store::Options::new(home.path()))
             .await
             .map_err(|e| unusable(e.to_string()))?;
-        let (control, events, mut notices) = (opened.control, opened.events, opened.notices);
+        let (control, events, calls) = (opened.control, opened.events, opened.calls);
+        let mut notices = opened.notices;
         let secrets: Arc<dyn SecretStore> = open_secrets(home.path().to_owned()).await.into();
         let path = options
             .config
@@ -167,6 +169,7 @@ impl Core {
             Arc::new(crate::gateway::Port {
                 sessions: sessions.clone(),
                 events: events.clone(),
+                calls: calls.clone(),
             }),
             clock::now(),
         );
@@ -189,6 +192,7 @@ impl Core {
             facts,
             control,
             events,
+            calls,
             secrets,
             live: Live::new(&ring),
             gateway,
@@ -384,6 +388,7 @@ impl Core {
         if let Err(error) = self.events.close(FLUSH).await {
             tracing::warn!(%error, "failed to write the last events");
         }
+        self.calls.close(FLUSH).await;
         self.control.close().await;
     }
 }

@@ -7,8 +7,9 @@ use flotilla_contract::{
     gateway::{BreakerState, CallRecord},
     state::{ProcessState, Status},
 };
-use flotilla_gateway::{AsClient, Boxed, Fleet, Instance, Opened, Upstream};
-use flotilla_store::EventLog;
+use flotilla_gateway::{AsClient, Boxed, Content, Fleet, Instance, Opened, Upstream};
+use flotilla_store::{CallLog, EventLog, KeptCall};
+use serde_json::{Value, value::RawValue};
 use std::{sync::Arc, time::Duration};
 use tokio::sync::broadcast::error::RecvError;
 
@@ -16,6 +17,7 @@ use tokio::sync::broadcast::error::RecvError;
 pub(crate) struct Port {
     pub(crate) sessions: Arc<Sessions>,
     pub(crate) events: EventLog,
+    pub(crate) calls: CallLog,
 }
 
 impl Fleet for Port {
@@ -29,7 +31,14 @@ impl Fleet for Port {
         Box::pin(async move { sessions.open_for(&id, client, limit).await })
     }
 
-    fn ended(&self, _: &Arc<CallRecord>) {}
+    fn keep(&self, record: &Arc<CallRecord>, content: Option<Content>) {
+        let content = content.unwrap_or_default();
+        self.calls.keep(KeptCall {
+            record: Arc::clone(record),
+            arguments: content.arguments.as_deref().and_then(masked),
+            result: content.result.as_deref().and_then(masked),
+        });
+    }
 
     fn breaker(&self, server: &ServerId, tool: Option<&str>, state: BreakerState, reason: &str) {
         self.events.append(NewEvent {
@@ -42,6 +51,59 @@ impl Fleet for Port {
             },
         });
     }
+}
+
+/// Longer arguments and results are not kept.
+const CONTENT: usize = 64 << 10;
+
+/// JSON text without what looks like a secret; `None` when it is too long.
+fn masked(content: &RawValue) -> Option<String> {
+    if content.get().len() > CONTENT {
+        return None;
+    }
+    let mut value: Value = serde_json::from_str(content.get()).ok()?;
+    mask(&mut value);
+    Some(value.to_string())
+}
+
+fn mask(value: &mut Value) {
+    match value {
+        Value::Object(fields) => {
+            for (key, value) in fields {
+                if is_secret(key) {
+                    *value = Value::from("[masked]");
+                } else {
+                    mask(value);
+                }
+            }
+        }
+        Value::Array(items) => items.iter_mut().for_each(mask),
+        _ => {}
+    }
+}
+
+/// Whether a field's name says that its value is nobody's business.
+fn is_secret(key: &str) -> bool {
+    let key: String = key
+        .chars()
+        .filter(|c| c.is_ascii_alphanumeric())
+        .collect::<String>()
+        .to_ascii_lowercase();
+    [
+        "password",
+        "passwd",
+        "passphrase",
+        "secret",
+        "token",
+        "apikey",
+        "accesskey",
+        "privatekey",
+        "credential",
+        "authorization",
+        "cookie",
+    ]
+    .iter()
+    .any(|word| key.contains(word))
 }
 
 /// Tells the gateway what the fleet looks like, at the start and whenever that changes.
@@ -94,5 +156,26 @@ fn instance(seen: &InstanceView) -> Instance {
                 seen.process.reason.clone()
             }
         }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_looks_like_a_secret_is_not_kept() {
+        let raw = |text: String| RawValue::from_string(text).unwrap();
+        let kept = masked(&raw(
+            r#"{"q":"ships","api_key":"k","deep":[{"Access-Token":{"a":1},"max":3}],"PASSWORD":null}"#
+                .to_owned(),
+        ));
+        assert_eq!(
+            kept.as_deref(),
+            Some(
+                r#"{"q":"ships","api_key":"[masked]","deep":[{"Access-Token":"[masked]","max":3}],"PASSWORD":"[masked]"}"#
+            )
+        );
+        assert_eq!(masked(&raw(format!("\"{}\"", "x".repeat(CONTENT)))), None);
     }
 }

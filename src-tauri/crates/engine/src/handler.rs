@@ -24,8 +24,8 @@ use flotilla_contract::{
     },
     frame::{EngineInfo, FleetSnapshot},
     gateway::{
-        BreakerParams, BreakerView, CacheClear, CacheCleared, CallQuery, CallRecord, Fault,
-        FaultParams, GatewayView,
+        BreakerParams, BreakerView, CacheClear, CacheCleared, CallDetail, CallPick, CallQuery,
+        CallRecord, Fault, FaultParams, GatewayView,
     },
     log::{LogEntry, LogQuery},
     metric::{MetricAnswer, MetricQuery, PageSample},
@@ -461,7 +461,18 @@ impl Handler for Core {
         _: &Caller,
         params: CallQuery,
     ) -> Result<Vec<CallRecord>, WireError> {
-        Ok(self.gateway.calls(&params))
+        if params.before.is_none() {
+            return Ok(self.gateway.calls(&params));
+        }
+        self.calls.read(&params).await.map_err(store)
+    }
+
+    async fn gateway_call(&self, _: &Caller, params: CallPick) -> Result<CallDetail, WireError> {
+        let found = self.calls.one(params.at, params.call).await;
+        found.map_err(store)?.ok_or_else(|| {
+            let message = format!("find call {}: it is not kept on disk", params.call);
+            WireError::new(ErrorCode::NotFound, message)
+        })
     }
 
     async fn gateway_breaker(

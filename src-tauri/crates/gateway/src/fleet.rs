@@ -24,11 +24,20 @@ pub trait Fleet: Send + Sync + 'static {
     /// A new session with an instance over HTTP, in the name of one client. It belongs to the caller.
     fn own(&self, instance: &InstanceId, client: AsClient, limit: Duration) -> Boxed<Opened>;
 
-    /// A call is over. Must not block.
-    fn ended(&self, record: &Arc<CallRecord>);
+    /// A call is over that is to be kept on disk. Must not block.
+    fn keep(&self, record: &Arc<CallRecord>, content: Option<Content>);
 
     /// A breaker moved. Must not block.
     fn breaker(&self, server: &ServerId, tool: Option<&str>, state: BreakerState, reason: &str);
+}
+
+/// What was said in a call, where that is kept.
+#[derive(Clone, Debug, Default)]
+pub struct Content {
+    /// The tool's or prompt's arguments.
+    pub arguments: Option<Box<RawValue>>,
+    /// The result, or the error's text.
+    pub result: Option<Box<RawValue>>,
 }
 
 /// In whose name a session is opened.

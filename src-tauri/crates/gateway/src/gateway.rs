@@ -19,8 +19,8 @@ use crate::{
 use flotilla_contract::{
     ErrorCode, Millis, ServerId, WireError,
     gateway::{
-        BreakerParams, BreakerState, BreakerView, CacheClear, CacheCleared, CallEnd, CallQuery,
-        CallRecord, Fault, FaultParams, GatewaySpec, GatewayView, Group, ServerTraffic,
+        BreakerParams, BreakerState, BreakerView, CacheClear, CacheCleared, CallEnd, CallKeeping,
+        CallQuery, CallRecord, Fault, FaultParams, GatewaySpec, GatewayView, Group, ServerTraffic,
     },
     tool::Era,
 };
@@ -441,6 +441,12 @@ impl Inner {
         lock(&self.limits)
     }
 
+    /// What is kept of calls.
+    pub(crate) fn keeping(&self) -> CallKeeping {
+        let spec = self.spec.read().unwrap_or_else(PoisonError::into_inner);
+        spec.calls
+    }
+
     pub(crate) fn cache(&self) -> Arc<Cache> {
         read(&self.cache)
     }
@@ -584,7 +590,7 @@ impl Inner {
     }
 
     /// A call is over.
-    pub(crate) fn keep(&self, tally: Tally, call: &Call, server: Option<&Server>) {
+    pub(crate) fn keep(&self, mut tally: Tally, call: &Call, server: Option<&Server>) {
         let now = Instant::now();
         let ended = tally.ended();
         lock(&self.rolling).ended(ended, now);
@@ -597,8 +603,13 @@ impl Inner {
             lock(&self.added).timed(added, now);
         }
         let number = self.calls.fetch_add(1, Ordering::Relaxed) + 1;
-        let record = Arc::new(tally.record(number, call));
-        self.fleet.ended(&record);
+        // What went wrong is worth keeping whatever the share of the rest.
+        let stored = ended.end != CallEnd::Ok || lock(&self.chance).unit() < self.keeping().sample;
+        let content = tally.take_content();
+        let record = Arc::new(tally.record(number, call, stored));
+        if stored {
+            self.fleet.keep(&record, content);
+        }
         lock(&self.ring).push(record);
     }
 }

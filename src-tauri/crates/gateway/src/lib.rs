@@ -42,5 +42,5 @@ mod slots;
 mod tasks;
 
 pub use body::Body;
-pub use fleet::{AsClient, Boxed, Fleet, Instance, Opened, Upstream};
+pub use fleet::{AsClient, Boxed, Content, Fleet, Instance, Opened, Upstream};
 pub use gateway::Gateway;

@@ -1,10 +1,12 @@
 //! What is noted of one call while it is under way.
 
-use crate::{gateway::wall, relay::Call, ring::Ended};
+use crate::{fleet::Content, gateway::wall, relay::Call, ring::Ended};
 use flotilla_contract::{
     Millis, ServerId,
     gateway::{CallEnd, CallRecord},
 };
+use flotilla_mcp::serve::Fields;
+use serde_json::value::RawValue;
 use std::time::Duration;
 use tokio::time::Instant;
 
@@ -23,6 +25,8 @@ pub(crate) struct Tally {
     reason: Option<String>,
     pub(crate) cached: bool,
     pub(crate) retries: u32,
+    /// What was said, if that is kept.
+    content: Option<Content>,
 }
 
 impl Default for Tally {
@@ -40,14 +44,22 @@ impl Default for Tally {
             reason: None,
             cached: false,
             retries: 0,
+            content: None,
         }
     }
 }
 
 impl Tally {
-    pub(crate) fn begin(call: &Call) -> Self {
+    pub(crate) fn begin(call: &Call, keep_content: bool) -> Self {
+        let content = keep_content.then(|| Content {
+            arguments: Fields::of(call.params.as_deref())
+                .raw("arguments")
+                .map(ToOwned::to_owned),
+            result: None,
+        });
         Self {
             bytes_in: call.params.as_ref().map_or(0, |params| params.get().len()),
+            content,
             ..Self::default()
         }
     }
@@ -58,9 +70,12 @@ impl Tally {
         self.target = Some(target.to_owned());
     }
 
-    pub(crate) fn answered(&mut self, end: CallEnd, bytes: usize) {
-        self.bytes_out = bytes;
+    pub(crate) fn answered(&mut self, end: CallEnd, result: &RawValue) {
+        self.bytes_out = result.get().len();
         self.end = end;
+        if let Some(content) = &mut self.content {
+            content.result = Some(result.to_owned());
+        }
     }
 
     pub(crate) fn end(&mut self, end: CallEnd, reason: Option<&str>) {
@@ -82,8 +97,12 @@ impl Tally {
         self.began.elapsed()
     }
 
+    pub(crate) fn take_content(&mut self) -> Option<Content> {
+        self.content.take()
+    }
+
     /// The record, once the call is over.
-    pub(crate) fn record(self, number: u64, call: &Call) -> CallRecord {
+    pub(crate) fn record(self, number: u64, call: &Call, stored: bool) -> CallRecord {
         let took = self.took();
         CallRecord {
             call: number,
@@ -105,6 +124,7 @@ impl Tally {
             reason: self.reason,
             cached: self.cached,
             retries: self.retries,
+            stored,
             correlation: call
                 .correlation
                 .clone()

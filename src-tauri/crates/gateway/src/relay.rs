@@ -369,7 +369,7 @@ impl Gateway {
                 } else {
                     CallEnd::Ok
                 };
-                tally.answered(end, result.get().len());
+                tally.answered(end, result);
             }
             Err(fault) => tally.end(fault.end, Some(&fault.message)),
         }
@@ -698,7 +698,7 @@ struct UnderWay {
 
 impl UnderWay {
     fn begin(inner: &Arc<Inner>, call: &Arc<Call>, target: Option<&Target>) -> Self {
-        let mut tally = Tally::begin(call);
+        let mut tally = Tally::begin(call, inner.keeping().bodies);
         if let Some(target) = target {
             tally.meant(&target.server.id, &target.name);
         }

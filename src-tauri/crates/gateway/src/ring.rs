@@ -8,9 +8,6 @@ use flotilla_contract::{
 use std::{collections::VecDeque, sync::Arc, time::Duration};
 use tokio::time::Instant;
 
-/// Records given at once, unless fewer are asked for.
-const PAGE: u32 = 200;
-const PAGE_MOST: u32 = 2_000;
 /// Kinds of refusals remembered.
 const REFUSALS: usize = 100;
 /// Buckets of durations: each is a tenth longer than the one before, so that a quantile is right within five parts in a
@@ -46,28 +43,10 @@ impl Ring {
 
     /// Those that fit, newest first.
     pub(crate) fn query(&self, query: &CallQuery) -> Vec<CallRecord> {
-        let limit = query.limit.unwrap_or(PAGE).min(PAGE_MOST) as usize;
-        let text = query.text.as_deref().map(str::to_lowercase);
-        let holds = |field: Option<&str>, text: &str| {
-            field.is_some_and(|field| field.to_lowercase().contains(text))
-        };
         self.calls
             .iter()
-            .filter(|call| {
-                let of = |wanted: &ServerId| call.server.as_ref() == Some(wanted);
-                query.server.as_ref().is_none_or(of)
-                    && query
-                        .client
-                        .as_ref()
-                        .is_none_or(|client| *client == call.client)
-                    && (query.ends.is_empty() || query.ends.contains(&call.end))
-                    && text.as_deref().is_none_or(|text| {
-                        holds(call.target.as_deref(), text)
-                            || holds(call.reason.as_deref(), text)
-                            || holds(Some(&call.correlation), text)
-                    })
-            })
-            .take(limit)
+            .filter(|call| query.fits(call))
+            .take(query.most())
             .map(|call| (**call).clone())
             .collect()
     }

@@ -637,10 +637,10 @@ pub(crate) fn unsigned(value: i64) -> u64 {
     u64::try_from(value).unwrap_or(0)
 }
 
-fn json<T: Serialize>(what: &'static str, value: &T) -> Result<String, Error> {
+pub(crate) fn json<T: Serialize>(what: &'static str, value: &T) -> Result<String, Error> {
     serde_json::to_string(value).map_err(Error::value(what))
 }
 
-fn from_json<T: DeserializeOwned>(what: &'static str, text: &str) -> Result<T, Error> {
+pub(crate) fn from_json<T: DeserializeOwned>(what: &'static str, text: &str) -> Result<T, Error> {
     serde_json::from_str(text).map_err(Error::value(what))
 }

@@ -1,10 +1,12 @@
-//! What outlives the engine: two SQLite files in its home, each with its own writer.
+//! What outlives the engine: three SQLite files in its home, each with its own writer.
 //!
 //! * `control.db`, through [`Control`]: overrides, revisions, agents, what was learned about servers, remembered ports,
 //!   operator actions. One connection; every call answers after its commit.
 //! * `events.db`, through [`EventLog`]: the log of events. Producers put an event into a bounded ring and go on; one writer
 //!   task carries the ring to disk in transactions of at most 1,000 rows and then publishes how far the log is durable.
 //!   A burst of events therefore never delays a stop, and a slow disk never delays a producer.
+//! * `calls.db`, through [`CallLog`]: those calls through the gateway that are kept. They wait in a queue of 4,096; when the disk
+//!   is slower, calls are lost to it and counted in [`CallLog::lost`]. Kept for 14 days, and not more than 200,000.
 //!
 //! Queues: the ring keeps the last 10,000 events for subscribers, and up to 100,000 while they are not on disk. Beyond that
 //! the oldest are lost to the disk; they are counted in [`LogState::lost`], and the log says so. A subscriber that falls out of the ring is told
@@ -17,11 +19,13 @@
 
 #![warn(missing_docs)]
 
+mod calls;
 mod control;
 mod database;
 mod error;
 mod events;
 
+pub use calls::{CallLog, KeptCall};
 pub use control::{Action, Control, LatestRevision, NewAction, NewRevision, ServerMemory};
 pub use error::Error;
 pub use events::{EventLog, EventOptions, LogState, Received, Recent, Subscriber};
@@ -71,21 +75,31 @@ pub struct Opened {
     pub control: Control,
     /// `events.db`.
     pub events: EventLog,
+    /// `calls.db`.
+    pub calls: CallLog,
     /// What an operator should know, each as a sentence ("control.db was corrupt …").
     pub notices: Vec<String>,
 }
 
-/// Opens both files: checks them, brings them up to date, sets aside what cannot be used. Call it inside a tokio runtime: the
+/// Opens all files: checks them, brings them up to date, sets aside what cannot be used. Call it inside a tokio runtime: the
 /// event log's writer is a task.
 ///
 /// # Errors
 /// When the files cannot be made or written at all (no directory, no permission, disk full).
 pub async fn open(options: Options) -> Result<Opened, Error> {
-    let (control, events) = tokio::try_join!(Control::open(&options), EventLog::open(&options))?;
-    let notices = [control.1, events.1].into_iter().flatten().collect();
+    let (control, events, calls) = tokio::try_join!(
+        Control::open(&options),
+        EventLog::open(&options),
+        CallLog::open(&options)
+    )?;
+    let notices = [control.1, events.1, calls.1]
+        .into_iter()
+        .flatten()
+        .collect();
     Ok(Opened {
         control: control.0,
         events: events.0,
+        calls: calls.0,
         notices,
     })
 }

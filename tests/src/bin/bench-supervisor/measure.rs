@@ -126,6 +126,7 @@ fn one_line(path: &str) -> Result<String> {
 fn fleet(count: u32, socket: &Path, fixture: &Path) -> Result<String> {
     let mut text = "profile = \"production\"\n[defaults]\nautostart = false\n\
         health = { check = \"none\" }\n\
+        gateway = { expose = false }\n\
         restart = { policy = \"always\", delays = [\"0s\"], max_restarts = \"unlimited\" }\n"
         .to_owned();
     let first = free_ports(u16::try_from(count)?)?;

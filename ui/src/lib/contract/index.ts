@@ -251,6 +251,19 @@ export interface CachedTool {
   saved_ms: number;
 }
 
+/** A call that is kept on disk, with what is kept of its content. */
+export interface CallDetail {
+  /** The call. */
+  record: CallRecord;
+  /**
+   * Its arguments, JSON text as the client wrote it, with what looks like a secret masked. Absent when not kept or longer
+   * than 64 KiB.
+   */
+  arguments?: string;
+  /** Its result, or the error, in the same way. */
+  result?: string;
+}
+
 /** What came of a call through the gateway. */
 export type CallEnd =
   /** An answer. */
@@ -313,6 +326,14 @@ export interface CallParams {
   cancel_key?: string;
 }
 
+/** Which of the calls on disk. */
+export interface CallPick {
+  /** Its number. */
+  call: number;
+  /** When it came. */
+  at: number;
+}
+
 /** Which calls. */
 export interface CallQuery {
   /** Of this server. */
@@ -323,6 +344,8 @@ export interface CallQuery {
   text?: string;
   /** Only those that ended so; empty means all. */
   ends?: CallEnd[];
+  /** Those on disk that came before this; absent means those in memory. */
+  before?: number;
   /** At most (default 200, up to 2,000). */
   limit?: number;
 }
@@ -361,6 +384,8 @@ export interface CallRecord {
   retries: number;
   /** Joins this call with log lines and events. */
   correlation: string;
+  /** Whether it is kept on disk. */
+  stored: boolean;
 }
 
 /** A call to cancel. */
@@ -2247,6 +2272,8 @@ export interface Commands {
   "gateway.view": { params: Empty; result: GatewayView };
   /** Calls through the gateway, newest first. */
   "gateway.calls": { params: CallQuery; result: CallRecord[] };
+  /** One call through the gateway that is kept on disk, with what is kept of its content. */
+  "gateway.call": { params: CallPick; result: CallDetail };
   /** Trip, reset or half-open a circuit breaker. */
   "gateway.breaker": { params: BreakerParams; result: BreakerView };
   /** Take answers out of the gateway's cache. */

@@ -531,6 +531,7 @@ export class MockTransport implements Transport {
     'tools.history': () => [],
     'gateway.view': () => this.#gateway.view(),
     'gateway.calls': (query) => this.#gateway.calls(query),
+    'gateway.call': (pick) => this.#gateway.call(pick),
     'gateway.breaker': (params) => {
       const breaker = this.#gateway.breaker(params);
       const { server, tool, state, reason = 'an operator said so' } = breaker;

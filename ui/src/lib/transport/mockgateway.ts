@@ -1,6 +1,8 @@
 import type {
   BreakerParams,
   BreakerView,
+  CallDetail,
+  CallPick,
   CallQuery,
   CallRecord,
   CacheCleared,
@@ -171,7 +173,7 @@ export class MockGateway {
     };
   }
 
-  calls({ server, client, text = '', ends = [], limit = 200 }: CallQuery): CallRecord[] {
+  calls({ server, client, text = '', ends = [], limit = 200, before }: CallQuery): CallRecord[] {
     const now = this.#startedAt;
     const list = this.servers().filter((one) => one.spec.id);
     const all = Array.from({ length: list.length ? 300 : 0 }, (_, i): CallRecord => {
@@ -194,6 +196,7 @@ export class MockGateway {
         cached: i % 9 === 0,
         retries: i % 31 === 0 ? 1 : 0,
         correlation: `${(300 - i).toString(16)}-mock`,
+        stored: bad || i % 10 === 0,
       };
     });
     const has = (call: CallRecord) =>
@@ -201,12 +204,19 @@ export class MockGateway {
     return all
       .filter(
         (call) =>
+          (before === undefined || call.at < before) &&
           (!server || call.server === server) &&
           (!client || call.client === client) &&
           (ends.length === 0 || ends.includes(call.end)) &&
           (!text || has(call)),
       )
       .slice(0, limit);
+  }
+
+  call({ call, at }: CallPick): CallDetail {
+    const record = this.calls({ limit: 300, ends: [] }).find((one) => one.call === call);
+    if (!record) throw new CallError({ code: 'not_found', message: `find call ${call}: it is not kept on disk` });
+    return { record: { ...record, at }, arguments: '{"query":"ships"}', result: '{"content":[]}' };
   }
 
   breaker({ server, tool, act }: BreakerParams): BreakerView {

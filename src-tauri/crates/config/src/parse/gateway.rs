@@ -148,6 +148,8 @@ fn cache(fields: &Fields<'_>, into: &mut CacheSpec) {
 
 fn calls(fields: &Fields<'_>, into: &mut CallKeeping) {
     fields.number_into("ring", 0..=100_000, &mut into.ring);
+    fields.decimal_into("sample", 0.0..=1.0, &mut into.sample);
+    fields.boolean_into("bodies", &mut into.bodies);
 }
 
 fn groups(fields: &Fields<'_>) -> Vec<Group> {
