@@ -502,3 +502,39 @@ async fn ceilings_restart_with_the_reason() {
         view.health.sentence
     );
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_canary_proves_that_a_tool_works_and_says_when_it_does_not() {
+    let config = |tool: &str, answer: &str| {
+        let health = format!(
+            "health = {{ interval = \"300ms\", retry_interval = \"100ms\", canary = {{ tool = {tool:?}, arguments = {{ a = 2, b = 3 }}, answer = {answer:?} }} }}"
+        );
+        fixture("adder", "", &health)
+    };
+    let mut bed = Bed::new(&config("add", "5")).await;
+    let view = bed
+        .until("adder", |v| v.health.level == HealthLevel::Healthy)
+        .await;
+    assert!(
+        view.health.sentence.contains("the canary add answers"),
+        "{}",
+        view.health.sentence
+    );
+    let pid_before = pid(&view);
+    for (tool, answer, says) in [
+        ("add", "6", "the canary add answered \"5"),
+        ("nothing", "5", "the canary nothing failed"),
+    ] {
+        bed.write_config(&config(tool, answer));
+        let view = bed
+            .until("adder", |v| {
+                v.health.level == HealthLevel::Unhealthy && v.health.sentence.contains(says)
+            })
+            .await;
+        assert_eq!(view.health.code, HealthCode::CheckFailed);
+        assert_eq!(pid(&view), pid_before, "it is not restarted for it");
+    }
+    bed.write_config(&config("add", "5"));
+    bed.until("adder", |v| v.health.level == HealthLevel::Healthy)
+        .await;
+}

@@ -4,8 +4,8 @@ use crate::{Fleet, gateway, units};
 use flotilla_contract::{
     ServerId, ServerSpec,
     spec::{
-        Check, DependencyCondition, HealthCheck, Launch, Limits, RestartPolicy, RestartWhen,
-        Transport, Value,
+        Canary, Check, DependencyCondition, HealthCheck, Launch, Limits, RestartPolicy,
+        RestartWhen, Transport, Value,
     },
 };
 use std::{collections::BTreeMap, fmt::Display};
@@ -363,6 +363,22 @@ fn health(d: &mut Differences, old: &HealthCheck, new: &HealthCheck) -> bool {
             &old.healthy_after,
             &new.healthy_after,
         )
+        | d.shown("health.canary", &old.canary, &new.canary, show_canary)
+}
+
+fn show_canary(canary: &Option<Canary>) -> String {
+    canary.as_ref().map_or_else(
+        || "none".into(),
+        |canary| {
+            let answer = canary.answer.as_deref().map(quoted);
+            format!(
+                "{} {} → {}",
+                canary.tool,
+                canary.arguments,
+                answer.as_deref().unwrap_or("any answer")
+            )
+        },
+    )
 }
 
 fn show_check(check: &Check) -> String {

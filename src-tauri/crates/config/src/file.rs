@@ -178,6 +178,20 @@ table! {
         /// Successes in a row that make it healthy again, 1 to 100 (default 2).
         #[schemars(range(min = 1, max = 100))]
         healthy_after: Option<u32>,
+        /// A call that each check makes too. With check = "mcp" only.
+        canary: Option<Canary>,
+    }
+}
+
+table! {
+    /// A call whose answer is known: it proves that a tool works, not only that it is listed.
+    Canary {
+        /// The tool, as its server calls it.
+        tool: String,
+        /// Its arguments (default none).
+        arguments: Option<serde_json::Map<String, serde_json::Value>>,
+        /// Text that the answer must contain; by default any answer but an error is good.
+        answer: Option<String>,
     }
 }
 
@@ -418,6 +432,7 @@ pub(crate) mod keys {
     pub(crate) const WINDOW: &[&str] = super::WindowTable::KEYS;
     pub(crate) const CACHE: &[&str] = super::Cache::KEYS;
     pub(crate) const CALLS: &[&str] = super::Calls::KEYS;
+    pub(crate) const CANARY: &[&str] = super::Canary::KEYS;
     pub(crate) const EXPOSURE: &[&str] = super::ServerGateway::KEYS;
     pub(crate) const RETRY: &[&str] = super::Retry::KEYS;
     pub(crate) const BREAKER: &[&str] = super::Breaker::KEYS;

@@ -222,6 +222,21 @@ pub struct HealthCheck {
     pub unhealthy_after: u32,
     /// Successes in a row that make it healthy again (default 2).
     pub healthy_after: u32,
+    /// A call that each check makes too, if there is one. With [`Check::Mcp`] only.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub canary: Option<Canary>,
+}
+
+/// A call whose answer is known: it proves that a tool works, not only that it is listed.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Canary {
+    /// The tool, as its server calls it.
+    pub tool: String,
+    /// Its arguments, an object.
+    pub arguments: serde_json::Value,
+    /// Text that the answer must contain; absent means that any answer but an error is good.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub answer: Option<String>,
 }
 
 impl Default for HealthCheck {
@@ -234,6 +249,7 @@ impl Default for HealthCheck {
             start_timeout_ms: 60_000,
             unhealthy_after: 3,
             healthy_after: 2,
+            canary: None,
         }
     }
 }

@@ -12,14 +12,16 @@ use flotilla_contract::{
     EventKind, InstanceId, ServerId, ServerSpec,
     event::NewEvent,
     log::Stream,
+    spec::Canary,
     state::HealthCode,
     tool::{Era, Peer, ToolList},
 };
 use flotilla_mcp::{
-    Closed, Error, Finding, Fingerprint, Garbage, HttpClient, HttpTarget, Options, Session,
-    fingerprint,
+    Closed, Error, Finding, Fingerprint, Garbage, HttpClient, HttpTarget, Options, RequestOptions,
+    Session, fingerprint,
 };
 use flotilla_supervisor::{Boxed, Endpoint, Found, Link, Place, Prober, Supervisor};
+use serde_json::value::RawValue;
 use std::{
     collections::HashMap,
     sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError},
@@ -311,12 +313,27 @@ impl Sessions {
             },
             Ok(Listed { list, findings, .. }) => {
                 let count = list.tools.len();
-                Found::Good {
-                    findings,
-                    proof: format!("{count} {}", if count == 1 { "tool" } else { "tools" }),
+                let mut proof = format!("{count} {}", if count == 1 { "tool" } else { "tools" });
+                if let Some(canary) = self.canary(&place.id.server) {
+                    if let Err(sentence) = sing(&session, &canary, left(), limit).await {
+                        let code = HealthCode::CheckFailed;
+                        return Found::Bad { code, sentence };
+                    }
+                    proof = format!("{proof}, the canary {} answers", canary.tool);
                 }
+                Found::Good { findings, proof }
             }
         }
+    }
+
+    fn canary(&self, server: &ServerId) -> Option<Canary> {
+        self.supervisor
+            .get()?
+            .observe(server)?
+            .spec
+            .health
+            .canary
+            .clone()
     }
 
     /// Writes lines that are no protocol into the instance's log, and asks for a probe when the tools changed.
@@ -460,6 +477,53 @@ impl Prober for Doors {
         let sessions = self.0.clone();
         Box::pin(async move { sessions.ask(&place, correlation.as_deref(), timeout).await })
     }
+}
+
+/// Makes a call whose answer is known. What is wrong, as a sentence without a final period.
+async fn sing(
+    session: &Session,
+    canary: &Canary,
+    left: Duration,
+    limit: Duration,
+) -> Result<(), String> {
+    const SHOWN: usize = 120;
+    let tool = &canary.tool;
+    let params = serde_json::json!({ "name": tool, "arguments": canary.arguments }).to_string();
+    let params = RawValue::from_string(params).map_err(|error| error.to_string())?;
+    let options = RequestOptions::within(left);
+    let result = match session.request("tools/call", Some(params), options).await {
+        Ok(result) => result,
+        Err(Error::Timeout(_)) => {
+            let limit = flotilla_supervisor::span(limit);
+            return Err(format!("the canary {tool} did not answer within {limit}"));
+        }
+        Err(error) => return Err(format!("the canary {tool} failed: {error}")),
+    };
+    let result: serde_json::Value =
+        serde_json::from_str(result.get()).map_err(|error| error.to_string())?;
+    let said = said(&result);
+    let start: String = said.chars().take(SHOWN).collect();
+    if result["isError"] == true {
+        return Err(format!("the canary {tool} failed: {start}"));
+    }
+    match &canary.answer {
+        Some(answer) if !said.contains(answer) => Err(format!(
+            "the canary {tool} answered {start:?}, without {answer:?}"
+        )),
+        _ => Ok(()),
+    }
+}
+
+/// All text of a tool's result, and its structured content as JSON.
+fn said(result: &serde_json::Value) -> String {
+    let texts = result["content"].as_array().into_iter().flatten();
+    let mut said: Vec<String> = texts
+        .filter_map(|part| Some(part["text"].as_str()?.to_owned()))
+        .collect();
+    if let Some(structured) = result.get("structuredContent") {
+        said.push(structured.to_string());
+    }
+    said.join("\n")
 }
 
 fn lost(error: &Error) -> bool {

@@ -388,6 +388,16 @@ export interface CallRecord {
   stored: boolean;
 }
 
+/** A call whose answer is known: it proves that a tool works, not only that it is listed. */
+export interface Canary {
+  /** The tool, as its server calls it. */
+  tool: string;
+  /** Its arguments, an object. */
+  arguments: unknown;
+  /** Text that the answer must contain; absent means that any answer but an error is good. */
+  answer?: string;
+}
+
 /** A call to cancel. */
 export interface CancelParams {
   /** The name given with the call. */
@@ -1049,6 +1059,8 @@ export interface HealthCheck {
   unhealthy_after: number;
   /** Successes in a row that make it healthy again (default 2). */
   healthy_after: number;
+  /** A call that each check makes too, if there is one. With `Check::Mcp` only. */
+  canary?: Canary;
 }
 
 /** Why health is as it is, in a word that a program can match. Each has its remedy in `docs/health.md`. */

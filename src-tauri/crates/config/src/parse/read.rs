@@ -233,6 +233,33 @@ impl<'a> Node<'a> {
         }
     }
 
+    /// The value as JSON.
+    pub(super) fn json(&self, depth: usize) -> Option<serde_json::Value> {
+        use serde_json::Value as Json;
+        if depth == 0 {
+            return self.refuse("values that are nested less deeply");
+        }
+        if let Some(table) = self.as_table() {
+            let fields = table.entries().into_iter();
+            let fields = fields.map(|(key, node)| Some((key.to_owned(), node.json(depth - 1)?)));
+            return fields.collect::<Option<_>>().map(Json::Object);
+        }
+        if let Some(items) = self.as_list() {
+            let items = items.iter().map(|node| node.json(depth - 1));
+            return items.collect::<Option<_>>().map(Json::Array);
+        }
+        match self.value()? {
+            Value::String(text) => Some(Json::from(text.value().as_str())),
+            Value::Integer(number) => Some(Json::from(*number.value())),
+            Value::Float(number) => serde_json::Number::from_f64(*number.value())
+                .map(Json::Number)
+                .or_else(|| self.refuse("a number that JSON has")),
+            Value::Boolean(flag) => Some(Json::from(*flag.value())),
+            Value::Datetime(at) => Some(Json::from(at.value().to_string())),
+            Value::Array(_) | Value::InlineTable(_) => None,
+        }
+    }
+
     pub(super) fn boolean(&self) -> Option<bool> {
         self.as_bool().or_else(|| self.refuse("true or false"))
     }

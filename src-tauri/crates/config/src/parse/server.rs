@@ -12,7 +12,7 @@ use crate::{
 use flotilla_contract::{
     ServerId, ServerSpec,
     spec::{
-        Check, Dependency, DependencyCondition, HealthCheck, Launch, Limits, RestartPolicy,
+        Canary, Check, Dependency, DependencyCondition, HealthCheck, Launch, Limits, RestartPolicy,
         RestartWhen, Transport, Value,
     },
 };
@@ -218,6 +218,43 @@ fn health(fields: &Fields<'_>, into: &mut HealthCheck) {
             .get("healthy_after")
             .and_then(|node| node.number(1..=100)),
     );
+    if let Some(node) = fields.get("canary") {
+        into.canary = canary(&node);
+        if into.check != Check::Mcp {
+            node.wrong(
+                "a canary is called as an MCP server is: it has no effect unless check is \"mcp\"",
+            );
+        }
+    }
+}
+
+/// Arguments nested deeper than this are a mistake.
+const ARGUMENTS_DEPTH: usize = 32;
+
+fn canary(node: &Node<'_>) -> Option<Canary> {
+    let Some(table) = node.as_table() else {
+        return node.refuse(
+            "a table such as { tool = \"add\", arguments = { a = 2, b = 3 }, answer = \"5\" }",
+        );
+    };
+    let table = table.allow(keys::CANARY);
+    let Some(tool) = table.get("tool") else {
+        node.wrong("tool is missing: the name of the tool that is called");
+        return None;
+    };
+    let arguments = match table.get("arguments") {
+        None => serde_json::Value::Object(serde_json::Map::new()),
+        Some(node) if node.as_table().is_some() => node.json(ARGUMENTS_DEPTH)?,
+        Some(node) => return node.refuse("a table with the tool's arguments"),
+    };
+    Some(Canary {
+        tool: tool.text()?,
+        arguments,
+        answer: match table.get("answer") {
+            None => None,
+            Some(node) => Some(node.text()?),
+        },
+    })
 }
 
 fn check(node: &Node<'_>) -> Option<Check> {

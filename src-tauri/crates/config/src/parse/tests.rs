@@ -898,3 +898,54 @@ fn the_example_of_the_docs_is_valid_and_every_key_is_documented() {
         );
     }
 }
+
+#[test]
+fn a_canary_is_a_call_with_a_known_answer() {
+    let canary = |text: &str| {
+        parse(&format!("[servers.a]\ncommand = \"a\"\n{text}"))
+            .map(|fleet| fleet.servers[0].health.canary.clone())
+    };
+    let full = canary(
+        "health.canary = { tool = \"add\", arguments = { a = 2, b = [1.5, \"x\", { c = true }] }, answer = \"5\" }",
+    );
+    assert_eq!(
+        full.unwrap().unwrap(),
+        flotilla_contract::spec::Canary {
+            tool: "add".into(),
+            arguments: serde_json::json!({"a": 2, "b": [1.5, "x", {"c": true}]}),
+            answer: Some("5".into()),
+        }
+    );
+    let bare = canary("[servers.a.health.canary]\ntool = \"add\"")
+        .unwrap()
+        .unwrap();
+    assert_eq!((bare.arguments, bare.answer), (serde_json::json!({}), None));
+    for (text, wrong) in [
+        ("health.canary = \"add\"", "a table such as"),
+        ("health.canary = { arguments = {} }", "tool is missing"),
+        (
+            "health.canary = { tool = \"add\", arguments = 3 }",
+            "a table with the tool's arguments",
+        ),
+        (
+            "health.canary = { tool = \"add\", arguments = { a = nan } }",
+            "a number that JSON has",
+        ),
+        (
+            "health.canary = { tool = \"add\", argument = {} }",
+            "arguments",
+        ),
+        (
+            "health = { check = \"none\", canary = { tool = \"add\" } }",
+            "has no effect",
+        ),
+    ] {
+        let findings = canary(text).unwrap_err();
+        assert!(
+            findings
+                .iter()
+                .any(|finding| finding.message.contains(wrong)),
+            "{text}: {findings:#?}"
+        );
+    }
+}
