@@ -4,6 +4,7 @@ use crate::{
     Error, MODERN_VERSION,
     asked::Question,
     json::{self, Object},
+    pool::{self, Place, Pool, PoolOptions, PoolStats},
     session::{Hooks, Shared, lock},
     sse::SseDecoder,
     wire::{self, Incoming, Outcome, excerpt},
@@ -11,12 +12,16 @@ use crate::{
 use base64::{Engine, prelude::BASE64_STANDARD};
 use bytes::Bytes;
 use flotilla_contract::tool::{Era, Peer};
+use http_body_util::Full;
 use reqwest::{
-    Method, Response, StatusCode, Url,
-    header::{ACCEPT, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue},
+    Method, StatusCode, Url,
+    header::{
+        ACCEPT, CONTENT_LENGTH, CONTENT_TYPE, HOST, HeaderMap, HeaderName, HeaderValue, LOCATION,
+    },
 };
 use serde_json::value::RawValue;
 use std::{
+    borrow::Cow,
     sync::{
         Arc, Mutex, OnceLock,
         atomic::{AtomicU64, Ordering},
@@ -36,8 +41,12 @@ const RETRY: Duration = Duration::from_secs(1);
 const RETRY_MOST: Duration = Duration::from_secs(30);
 /// Resumptions of one answer that may bring nothing.
 const EMPTY_RESUMPTIONS: u32 = 5;
+/// Redirects that are followed.
+const REDIRECTS: usize = 3;
 /// How much of an error page is read.
 const ERROR_BODY: usize = 64 * 1024;
+/// Room made for a body before it comes, at most.
+const BODY_AT_ONCE: usize = 1 << 20;
 /// Requests of the server that may be answered at once.
 const REPLIES: usize = 4;
 
@@ -62,12 +71,7 @@ impl HttpClient {
     }
 
     fn for_url(&self, url: &Url) -> Result<reqwest::Client, Error> {
-        let loopback = match url.host_str().unwrap_or_default().trim_matches(['[', ']']) {
-            "localhost" => true,
-            host => host
-                .parse::<std::net::IpAddr>()
-                .is_ok_and(|address| address.is_loopback()),
-        };
+        let loopback = is_here(url);
         let cell = if loopback {
             &self.clients.loopback
         } else {
@@ -88,7 +92,7 @@ fn build(loopback: bool) -> Result<reqwest::Client, Error> {
                 .previous()
                 .first()
                 .is_some_and(|first| first.origin() == attempt.url().origin());
-            if same && attempt.previous().len() <= 3 {
+            if same && attempt.previous().len() <= REDIRECTS {
                 attempt.follow()
             } else {
                 attempt.stop()
@@ -104,12 +108,59 @@ fn build(loopback: bool) -> Result<reqwest::Client, Error> {
         .map_err(|error| Error::Protocol(cause(error)))
 }
 
-/// Where a server listens. Has no `Debug`: headers carry secrets.
+/// Where a server listens. Has no `Debug`: headers carry secrets. Clones share their connections.
 #[derive(Clone)]
 pub struct HttpTarget {
     url: Url,
     headers: HeaderMap,
-    client: reqwest::Client,
+    carrier: Carrier,
+}
+
+/// What carries messages.
+#[derive(Clone)]
+enum Carrier {
+    /// Our own connections: plain HTTP on this machine.
+    Direct(Arc<Pool>),
+    Client(reqwest::Client),
+}
+
+/// An answer, from either.
+enum Response {
+    Direct(pool::Answer),
+    Client(reqwest::Response),
+}
+
+impl Response {
+    fn status(&self) -> StatusCode {
+        match self {
+            Self::Direct(answer) => answer.head.status,
+            Self::Client(response) => response.status(),
+        }
+    }
+
+    fn headers(&self) -> &HeaderMap {
+        match self {
+            Self::Direct(answer) => &answer.head.headers,
+            Self::Client(response) => response.headers(),
+        }
+    }
+
+    async fn chunk(&mut self) -> Result<Option<Bytes>, Error> {
+        match self {
+            Self::Direct(answer) => answer.chunk().await,
+            Self::Client(response) => response
+                .chunk()
+                .await
+                .map_err(|error| Error::Interrupted(cause(error))),
+        }
+    }
+
+    /// The rest does not matter.
+    fn finish(self) {
+        if let Self::Direct(answer) = self {
+            answer.finish();
+        }
+    }
 }
 
 impl HttpTarget {
@@ -141,12 +192,131 @@ impl HttpTarget {
             value.set_sensitive(true);
             map.append(key, value);
         }
+        let carrier = if url.scheme() == "http" && is_here(&url) && url.username().is_empty() {
+            Carrier::Direct(Arc::new(pool_of(&url, PoolOptions::default())))
+        } else {
+            Carrier::Client(client.for_url(&url)?)
+        };
         Ok(Self {
-            client: client.for_url(&url)?,
             url,
             headers: map,
+            carrier,
         })
     }
+
+    /// The same target with connections kept so: new ones, which it does not share with the old. Elsewhere than on this
+    /// machine, and over https, connections are not ours, and nothing changes.
+    #[must_use]
+    pub fn pooled(mut self, options: PoolOptions) -> Self {
+        if let Carrier::Direct(pool) = &mut self.carrier {
+            *pool = Arc::new(pool_of(&self.url, options));
+        }
+        self
+    }
+
+    /// How its connections are; `None` when they are not ours.
+    #[must_use]
+    pub fn pool(&self) -> Option<PoolStats> {
+        match &self.carrier {
+            Carrier::Direct(pool) => Some(pool.stats()),
+            Carrier::Client(_) => None,
+        }
+    }
+
+    /// A place in the pool; none where there is no pool of ours.
+    async fn place(&self) -> Result<Option<Place>, Error> {
+        match &self.carrier {
+            Carrier::Direct(pool) => pool.place().await.map(Some),
+            Carrier::Client(_) => Ok(None),
+        }
+    }
+
+    /// Sends a request and waits for the head of its answer.
+    async fn send(
+        &self,
+        method: Method,
+        mut headers: HeaderMap,
+        body: Bytes,
+        mut place: Option<Place>,
+    ) -> Result<Response, Error> {
+        let pool = match &self.carrier {
+            Carrier::Client(client) => {
+                let request = client
+                    .request(method, self.url.clone())
+                    .headers(headers)
+                    .body(body);
+                return request.send().await.map(Response::Client).map_err(sending);
+            }
+            Carrier::Direct(pool) => pool,
+        };
+        if !headers.contains_key(HOST) {
+            headers.insert(HOST, host_header(&self.url));
+        }
+        let mut url = Cow::Borrowed(&self.url);
+        let mut redirects = 0;
+        loop {
+            let mut request = hyper::Request::new(Full::new(body.clone()));
+            *request.method_mut() = method.clone();
+            *request.uri_mut() = origin_form(&url)?;
+            *request.headers_mut() = headers.clone();
+            let mut answer = pool.send(request, place).await?;
+            match redirect(&answer, &url, &method) {
+                Some(next) if redirects < REDIRECTS => {
+                    redirects += 1;
+                    url = Cow::Owned(next);
+                    place = answer.take_place();
+                    answer.finish();
+                }
+                _ => return Ok(Response::Direct(answer)),
+            }
+        }
+    }
+}
+
+fn is_here(url: &Url) -> bool {
+    match url.host_str().unwrap_or_default().trim_matches(['[', ']']) {
+        "localhost" => true,
+        host => host
+            .parse::<std::net::IpAddr>()
+            .is_ok_and(|address| address.is_loopback()),
+    }
+}
+
+fn pool_of(url: &Url, options: PoolOptions) -> Pool {
+    let host = url.host_str().unwrap_or_default().trim_matches(['[', ']']);
+    Pool::new(
+        host.to_owned(),
+        url.port_or_known_default().unwrap_or(80),
+        options,
+    )
+}
+
+fn host_header(url: &Url) -> HeaderValue {
+    let host = url.host_str().unwrap_or_default();
+    let text = match url.port() {
+        Some(port) => format!("{host}:{port}"),
+        None => host.to_owned(),
+    };
+    HeaderValue::from_str(&text).unwrap_or_else(|_| HeaderValue::from_static("localhost"))
+}
+
+fn origin_form(url: &Url) -> Result<hyper::Uri, Error> {
+    let text = match url.query() {
+        Some(query) => format!("{}?{query}", url.path()),
+        None => url.path().to_owned(),
+    };
+    hyper::Uri::try_from(text).map_err(|error| Error::Protocol(error.to_string()))
+}
+
+/// Where to send it again: only to the host that it was meant for, and only as the request that it is.
+fn redirect(answer: &pool::Answer, url: &Url, method: &Method) -> Option<Url> {
+    let status = answer.head.status.as_u16();
+    if !(matches!(status, 307 | 308) || (matches!(status, 301..=303) && method == Method::GET)) {
+        return None;
+    }
+    let location = answer.head.headers.get(LOCATION)?.to_str().ok()?;
+    let next = url.join(location).ok()?;
+    (next.origin() == url.origin()).then_some(next)
 }
 
 /// A streamable HTTP endpoint and what it gave us to send along.
@@ -238,23 +408,23 @@ impl Endpoint {
 
     /// A message without an answer.
     async fn post_only(&self, body: Vec<u8>, sent: &Sent<'_>) -> Result<(), Error> {
-        let response = self.post(body.into(), sent).await?;
+        let response = self.post(body.into(), sent, None).await?;
         if response.status().is_success() {
+            response.finish();
             Ok(())
         } else {
             Err(self.refusal(response, None, sent).await)
         }
     }
 
-    async fn post(&self, body: Bytes, sent: &Sent<'_>) -> Result<Response, Error> {
+    async fn post(
+        &self,
+        body: Bytes,
+        sent: &Sent<'_>,
+        place: Option<Place>,
+    ) -> Result<Response, Error> {
         let headers = self.headers(Some(sent));
-        let request = self
-            .target
-            .client
-            .request(Method::POST, self.target.url.clone())
-            .headers(headers)
-            .body(body);
-        request.send().await.map_err(sending)
+        self.target.send(Method::POST, headers, body, place).await
     }
 
     async fn get(&self, last_event: Option<&str>) -> Result<Response, Error> {
@@ -263,13 +433,8 @@ impl Endpoint {
         if let Some(Ok(id)) = last_event.map(HeaderValue::from_str) {
             headers.insert("last-event-id", id);
         }
-        self.target
-            .client
-            .request(Method::GET, self.target.url.clone())
-            .headers(headers)
-            .send()
-            .await
-            .map_err(sending)
+        let nothing = Bytes::new();
+        self.target.send(Method::GET, headers, nothing, None).await
     }
 
     /// The operator's headers, and over them ours.
@@ -308,9 +473,22 @@ impl Endpoint {
 
     /// Posts a request and hands out everything that comes back. Gives the reason why nothing more will come.
     async fn converse(self: &Arc<Self>, post: &Post<'_>) -> Error {
-        let Post { id, sent, body } = post;
+        let Post {
+            id,
+            sent,
+            body,
+            place,
+        } = post;
         let id = *id;
-        let response = match self.post(body.clone(), sent).await {
+        let place = match place {
+            true => match self.target.place().await {
+                Ok(place) => place,
+                Err(error) => return error,
+            },
+            false => None,
+        };
+        self.shared.mark_sent(id);
+        let response = match self.post(body.clone(), sent, place).await {
             Ok(response) => response,
             Err(error) => return error,
         };
@@ -392,6 +570,11 @@ impl Endpoint {
                             self.on_message(&event.data, during);
                         }
                     });
+                    // Answered: what else this stream may bring concerns nobody.
+                    if during.is_some_and(|id| !self.shared.is_waiting(id)) {
+                        response.finish();
+                        return Error::Interrupted("the answer was there".to_owned());
+                    }
                     if fits.is_err() {
                         return Error::Protocol(format!(
                             "the server sent an event longer than the {} bytes allowed",
@@ -400,7 +583,7 @@ impl Endpoint {
                     }
                 }
                 Ok(None) => return Error::Interrupted("the server ended the stream".to_owned()),
-                Err(error) => return Error::Interrupted(cause(error)),
+                Err(error) => return error,
             }
         }
     }
@@ -489,12 +672,13 @@ impl Endpoint {
     }
 
     async fn body(&self, mut response: Response, most: usize) -> Result<Vec<u8>, Error> {
-        let mut body = Vec::new();
-        while let Some(bytes) = response
-            .chunk()
-            .await
-            .map_err(|error| Error::Interrupted(cause(error)))?
-        {
+        let expected = response
+            .headers()
+            .get(CONTENT_LENGTH)
+            .and_then(|value| value.to_str().ok()?.parse().ok());
+        let mut body =
+            Vec::with_capacity(expected.map_or(0, |bytes: usize| bytes.min(BODY_AT_ONCE)));
+        while let Some(bytes) = response.chunk().await? {
             if body.len() + bytes.len() > most {
                 return Err(Error::Protocol(format!(
                     "the answer is longer than the {most} bytes allowed"
@@ -503,6 +687,10 @@ impl Endpoint {
             body.extend_from_slice(&bytes);
         }
         Ok(body)
+    }
+
+    pub(crate) fn pool(&self) -> Option<PoolStats> {
+        self.target.pool()
     }
 
     pub(crate) fn greeted(&self, peer: &Peer) {
@@ -593,11 +781,9 @@ impl Endpoint {
         }
         let request = self
             .target
-            .client
-            .request(Method::DELETE, self.target.url.clone())
-            .headers(headers);
+            .send(Method::DELETE, headers, Bytes::new(), None);
         // A server need not allow it (405), and may be gone: either way there is nothing left to do.
-        let _ = tokio::time::timeout(FREE_WITHIN, request.send()).await;
+        let _ = tokio::time::timeout(FREE_WITHIN, request).await;
     }
 }
 
@@ -624,6 +810,8 @@ pub(crate) struct Post<'a> {
     id: u64,
     sent: Sent<'a>,
     body: Bytes,
+    /// Whether it takes a place among those that may be under way at once.
+    place: bool,
 }
 
 impl<'a> Post<'a> {
@@ -637,7 +825,13 @@ impl<'a> Post<'a> {
             id,
             sent,
             body: body.into(),
+            place: false,
         }
+    }
+
+    /// One that takes a place among those that may be under way at once.
+    pub(crate) fn placed(self, place: bool) -> Self {
+        Self { place, ..self }
     }
 
     /// Reads what it is about out of its parameters, of which `field` is another on the way.
@@ -664,7 +858,9 @@ struct GivingUp<'a> {
 
 impl Drop for GivingUp<'_> {
     fn drop(&mut self) {
-        let (Some(id), Ok(runtime)) = (self.id, tokio::runtime::Handle::try_current()) else {
+        // One that waited for its place was never sent.
+        let id = self.id.filter(|id| self.endpoint.shared.is_sent(*id));
+        let (Some(id), Ok(runtime)) = (id, tokio::runtime::Handle::try_current()) else {
             return;
         };
         let endpoint = Arc::clone(self.endpoint);

@@ -16,7 +16,11 @@
 //! in messages and in bytes, and a request that was given up before its turn is never written. An HTTP request is one POST
 //! in its caller's own future; one more task listens for what a legacy server says by itself.
 //!
-//! **Queues, and what happens when one is full.** To the writer: the caller waits, within its own time limit.
+//! **Connections.** To a server on this machine over plain HTTP they are ours, kept and counted by [`HttpTarget::pool`]:
+//! one is used again after each answer, also after one that came as a stream. All others are `reqwest`'s.
+//!
+//! **Queues, and what happens when one is full.** To the writer, and for a connection: the caller waits, within its own time
+//! limit (only relayed requests wait for a connection; our own, and what goes with a request under way, do not).
 //! Notifications: a slow reader loses the oldest and is told how many. A request's own notifications: the newest goes to
 //! all readers instead. A server's questions: the newest is refused. Progress, garbage: the newest is dropped (garbage
 //! counts it). Nothing here waits for a reader of its own.
@@ -44,6 +48,7 @@ mod greet;
 mod http;
 mod json;
 mod list;
+mod pool;
 pub mod serve;
 mod session;
 mod sse;
@@ -57,6 +62,7 @@ pub use fingerprint::{Finding, Fingerprint, fingerprint};
 pub use greet::{LEGACY_VERSIONS, MODERN_VERSION};
 pub use http::{HttpClient, HttpTarget};
 pub use list::{Items, List, ToolsPage};
+pub use pool::{PoolOptions, PoolStats};
 pub use session::{Notifications, Options, RequestOptions, Session};
 pub use stdio::{Garbage, GarbageKind};
 pub use subscription::Subscription;

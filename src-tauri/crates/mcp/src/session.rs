@@ -5,6 +5,7 @@ use crate::{
     asked::{self, Asked, Pause, Question},
     http::{Endpoint, Post},
     json::push_string,
+    pool::PoolStats,
     stdio::Pipe,
     subscription::Tap,
     wire,
@@ -279,7 +280,9 @@ impl Session {
             }
             Link::Http(endpoint) => {
                 let used = endpoint.renewals();
-                let post = Post::new(id, method, message, modern).about(params, field);
+                let post = Post::new(id, method, message, modern)
+                    .about(params, field)
+                    .placed(relayed && hooks.tap.is_none());
                 match endpoint.request(&post, hooks).await {
                     Err(Error::SessionLost(_)) if !modern => {
                         self.renew(used).await?;
@@ -469,6 +472,16 @@ impl Session {
     /// Waits until the connection is over, and says why. Over HTTP that is only when [`close`](Self::close) is called.
     pub async fn closed(&self) -> Closed {
         self.inner.shared.closed().await
+    }
+
+    /// How the connections of an HTTP session are; `None` when they are not ours (see [`HttpTarget::pool`]). Relayed
+    /// requests take a place in the pool, our own do not.
+    #[must_use]
+    pub fn pool(&self) -> Option<PoolStats> {
+        match &self.inner.link {
+            Link::Stdio(_) => None,
+            Link::Http(endpoint) => endpoint.pool(),
+        }
     }
 
     /// Why the connection is over, if it is.
@@ -663,6 +676,16 @@ impl Shared {
             Some(reason) => Err(Error::Closed(reason)),
             None => Ok(place),
         }
+    }
+
+    pub(crate) fn is_sent(&self, id: u64) -> bool {
+        lock(&self.waiting)
+            .get(&id)
+            .is_some_and(|waiting| waiting.sent)
+    }
+
+    pub(crate) fn is_waiting(&self, id: u64) -> bool {
+        lock(&self.waiting).contains_key(&id)
     }
 
     /// False when nobody waits any more.

@@ -8,8 +8,10 @@ use axum::{
     http::{HeaderMap, Method, StatusCode},
     response::{IntoResponse, Response},
 };
-use flotilla_contract::tool::Era;
-use flotilla_mcp::{Error, HttpClient, HttpTarget, Options, RequestOptions, Session};
+use flotilla_contract::{gateway::PoolState, tool::Era};
+use flotilla_mcp::{
+    Error, HttpClient, HttpTarget, Options, PoolOptions, PoolStats, RequestOptions, Session,
+};
 use serde_json::{Value, json};
 use std::{convert::Infallible, sync::Arc, time::Duration};
 use tokio::sync::{mpsc, oneshot};
@@ -794,4 +796,110 @@ async fn a_subscription_is_one_long_answer() {
     assert_eq!(everybody.next().await.unwrap().unwrap().method, method);
     drop(subscription);
     hand.closed().await;
+}
+
+/// Waits until the pool looks like this.
+async fn until(session: &Session, what: impl Fn(&PoolStats) -> bool) -> PoolStats {
+    let found = async {
+        loop {
+            let stats = session.pool().unwrap();
+            if what(&stats) {
+                return stats;
+            }
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(10), found)
+        .await
+        .unwrap_or_else(|_| panic!("{:?}", session.pool()))
+}
+
+#[tokio::test]
+async fn a_connection_is_used_again_after_either_kind_of_answer() {
+    let mut server = Server::start().await;
+    let session = server.modern().await;
+    for _ in 0..3 {
+        let calling = call(&session, RequestOptions::default());
+        server
+            .answer("POST tools/call", |id| result(id, json!(1)))
+            .await;
+        calling.await.unwrap().unwrap();
+        until(&session, |pool| pool.in_use == 0).await;
+
+        let calling = call(&session, RequestOptions::default());
+        let (heard, reply) = server.hear("POST tools/call").await;
+        let (hand, stream) = events();
+        reply.send(stream).unwrap();
+        let answer = json!({"jsonrpc": "2.0", "id": heard.body["id"], "result": 2});
+        hand.send(event(None, &answer)).await.unwrap();
+        calling.await.unwrap().unwrap();
+        drop(hand);
+        let pool = until(&session, |pool| pool.in_use == 0).await;
+        assert_eq!((pool.open, pool.state), (1, PoolState::Connected));
+    }
+    // One that is not used is closed.
+    until(&session, |pool| pool.open == 0).await;
+    let calling = call(&session, RequestOptions::default());
+    server
+        .answer("POST tools/call", |id| result(id, json!(1)))
+        .await;
+    calling.await.unwrap().unwrap();
+}
+
+#[tokio::test]
+async fn relayed_requests_wait_for_a_place_and_our_own_do_not() {
+    let mut server = Server::start().await;
+    let headers = [("X-Key".to_owned(), "secret".to_owned())];
+    let target = HttpTarget::new(&HttpClient::new(), &server.url, headers)
+        .unwrap()
+        .pooled(PoolOptions {
+            max: 1,
+            ..PoolOptions::default()
+        });
+    let session = Session::http(target, Options::default());
+    let relay = || {
+        let session = session.clone();
+        tokio::spawn(async move {
+            let options = RequestOptions::default();
+            session.relay("tools/call", None, options).await
+        })
+    };
+    let first = relay();
+    let (heard, reply) = server.hear("POST tools/call").await;
+    let (given_up, second) = (relay(), relay());
+    let pool = until(&session, |pool| pool.waiting == 2).await;
+    assert!(pool.oldest_wait.is_some());
+    assert_eq!((pool.open, pool.in_use, pool.max), (1, 1, 1));
+    given_up.abort();
+    until(&session, |pool| pool.waiting == 1).await;
+
+    let pinging = session.clone();
+    let ping = tokio::spawn(async move { pinging.ping(Duration::from_secs(10)).await });
+    server.answer("POST ping", |id| result(id, json!({}))).await;
+    ping.await.unwrap().unwrap();
+
+    reply.send(result(&heard.body["id"], json!(1))).unwrap();
+    first.await.unwrap().unwrap();
+    server
+        .answer("POST tools/call", |id| result(id, json!(2)))
+        .await;
+    second.await.unwrap().unwrap();
+    until(&session, |pool| pool.waiting == 0 && pool.in_use == 0).await;
+}
+
+#[tokio::test]
+async fn a_pool_says_why_there_is_no_connection() {
+    let free = tokio::net::TcpListener::bind("127.0.0.1:0")
+        .await
+        .unwrap()
+        .local_addr()
+        .unwrap();
+    let target = HttpTarget::new(&HttpClient::new(), &format!("http://{free}/mcp"), []).unwrap();
+    let session = Session::http(target, Options::default());
+    assert_eq!(session.pool().unwrap().state, PoolState::Disconnected);
+    let refused = session.relay("a", None, RequestOptions::default()).await;
+    assert!(matches!(refused, Err(Error::Unreachable(_))), "{refused:?}");
+    let pool = session.pool().unwrap();
+    assert_eq!((pool.state, pool.open), (PoolState::Error, 0));
+    assert!(pool.reason.unwrap().contains("refused"));
 }
