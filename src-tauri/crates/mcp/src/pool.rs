@@ -55,6 +55,8 @@ pub struct PoolOptions {
     pub age: Duration,
     /// How long opening one may take (default 10 s).
     pub connect_timeout: Duration,
+    /// How long a request may wait for its place (default 10 s); after that it fails as never sent.
+    pub wait: Duration,
 }
 
 impl Default for PoolOptions {
@@ -65,6 +67,7 @@ impl Default for PoolOptions {
             idle: Duration::from_secs(4),
             age: Duration::from_secs(3600),
             connect_timeout: Duration::from_secs(10),
+            wait: Duration::from_secs(10),
         }
     }
 }
@@ -275,10 +278,15 @@ impl Pool {
         let number = self.next_wait.fetch_add(1, Ordering::Relaxed);
         lock(&self.waiting).insert(number, Instant::now());
         let _waiting = Waiting(self, number);
-        Arc::clone(&self.places)
-            .acquire_owned()
-            .await
-            .map_err(|error| Error::Unreachable(error.to_string()))
+        let turn = Arc::clone(&self.places).acquire_owned();
+        match tokio::time::timeout(self.options.wait, turn).await {
+            Ok(Ok(place)) => Ok(place),
+            _ => Err(Error::Unreachable(format!(
+                "all {} connections were in use for {} ms",
+                self.options.max.max(1),
+                self.options.wait.as_millis()
+            ))),
+        }
     }
 
     /// The connection used last, if one is there that is still good.

@@ -888,6 +888,43 @@ async fn relayed_requests_wait_for_a_place_and_our_own_do_not() {
 }
 
 #[tokio::test]
+async fn a_request_that_got_no_place_was_never_sent() {
+    let mut server = Server::start().await;
+    let target = HttpTarget::new(
+        &HttpClient::new(),
+        &server.url,
+        [("X-Key".to_owned(), "secret".to_owned())],
+    )
+    .unwrap()
+    .pooled(PoolOptions {
+        max: 1,
+        wait: Duration::from_millis(50),
+        ..PoolOptions::default()
+    });
+    let session = Session::http(target, Options::default());
+    let holding = session.clone();
+    let holder = tokio::spawn(async move {
+        holding
+            .relay("tools/call", None, RequestOptions::default())
+            .await
+    });
+    let (heard, reply) = server.hear("POST tools/call").await;
+    let refused = session
+        .relay("tools/call", None, RequestOptions::default())
+        .await;
+    let refused = refused.unwrap_err();
+    assert!(refused.never_sent(), "{refused}");
+    // And the server hears nothing of it.
+    reply.send(result(&heard.body["id"], json!(1))).unwrap();
+    holder.await.unwrap().unwrap();
+    let calling = call(&session, RequestOptions::default());
+    server
+        .answer("POST tools/call", |id| result(id, json!(2)))
+        .await;
+    calling.await.unwrap().unwrap();
+}
+
+#[tokio::test]
 async fn a_pool_says_why_there_is_no_connection() {
     let free = tokio::net::TcpListener::bind("127.0.0.1:0")
         .await
