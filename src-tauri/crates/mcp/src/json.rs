@@ -21,8 +21,8 @@ struct Field<'a> {
 }
 
 impl<'a> Object<'a> {
-    /// Reads `text`, which must be valid JSON (it is only skipped through, several times as fast as it is parsed). `None`
-    /// when it is something else than an object.
+    /// Reads `text`, which must be valid JSON: it is skipped through, not checked again. `None` when it is something else
+    /// than an object.
     pub(crate) fn read(text: &'a str) -> Option<Self> {
         let bytes = text.as_bytes();
         let mut fields = Vec::with_capacity(4);
@@ -159,17 +159,37 @@ fn after_space(bytes: &[u8], mut at: usize) -> usize {
     at
 }
 
+/// Most strings end within this many bytes; to search further in longer strides pays only for the others.
+const NEAR: usize = 24;
+
 /// The place after the string that starts at `at`.
 fn string_end(bytes: &[u8], mut at: usize) -> Option<usize> {
     at += 1;
     loop {
-        at += memchr::memchr2(b'"', b'\\', bytes.get(at..)?)?;
+        let rest = bytes.get(at..)?;
+        let mut near = rest.iter().take(NEAR);
+        at += match near.position(|byte| matches!(byte, b'"' | b'\\')) {
+            Some(step) => step,
+            None => NEAR + memchr::memchr2(b'"', b'\\', rest.get(NEAR..)?)?,
+        };
         if bytes[at] == b'"' {
             return Some(at + 1);
         }
         at += 2;
     }
 }
+
+/// Bytes that matter outside of strings when only the end is looked for.
+static BOUNDS: [bool; 256] = {
+    let mut bounds = [false; 256];
+    let of = b"\"{}[]";
+    let mut index = 0;
+    while index < of.len() {
+        bounds[of[index] as usize] = true;
+        index += 1;
+    }
+    bounds
+};
 
 /// The place after the value that starts at `at`.
 fn value_end(bytes: &[u8], mut at: usize) -> Option<usize> {
@@ -178,19 +198,20 @@ fn value_end(bytes: &[u8], mut at: usize) -> Option<usize> {
         b'{' | b'[' => {
             let mut depth = 0_usize;
             loop {
-                match bytes.get(at)? {
+                let rest = bytes.get(at..)?;
+                at += rest.iter().position(|byte| BOUNDS[usize::from(*byte)])?;
+                match bytes[at] {
                     b'"' => {
                         at = string_end(bytes, at)?;
                         continue;
                     }
                     b'{' | b'[' => depth += 1,
-                    b'}' | b']' => {
+                    _ => {
                         depth -= 1;
                         if depth == 0 {
                             return Some(at + 1);
                         }
                     }
-                    _ => {}
                 }
                 at += 1;
             }
@@ -306,6 +327,10 @@ pub(crate) mod tests {
         check(&["b", "name"], &[], r#"{ "a" : 1.50 }"#);
         check(&["a", "b", "name"], &[("c", "1")], r#"{ "c":1 }"#);
         assert_eq!(written("{ }", |_| true, &[("c", "1")]), r#"{"c":1 }"#);
+        for length in 0..60 {
+            let long = format!(r#"{{"k":"{}\\\"","l":[1]}}"#, "x".repeat(length));
+            assert_eq!(Object::read(&long).unwrap().get("l"), Some("[1]"), "{long}");
+        }
         assert!(Object::read("[1]").is_none() && Object::read("null").is_none());
         assert_eq!(
             Object::read(r#"{"k":1,"k":2}"#).unwrap().get("k"),
