@@ -556,7 +556,7 @@ mod tests {
                 "profile test → production",
                 "gateway.tool_rate off → 100 at once, 10 per second",
                 "gateway.client_rate off → 100 in 1m",
-                "a: gateway.retry quick → standard",
+                "a: gateway.pool.min 1 → 5, gateway.pool.max 2 → 50, gateway.retry quick → standard",
             ]
         );
     }

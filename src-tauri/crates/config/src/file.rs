@@ -26,7 +26,7 @@ macro_rules! table {
 table! {
     /// What `fleet.toml` may contain.
     FleetFile {
-        /// What the fleet is for; sets the default of `health.interval` to 30 s, 10 s or 1 s, and, where `production` is written, rate limits and patient retries at the gateway (default `production`).
+        /// What the fleet is for; sets the default of `health.interval` to 30 s, 10 s or 1 s, and, where `production` is written, rate limits and patient retries at the gateway, and how many connections it keeps and opens (default `production`).
         profile: Option<ProfileWord>,
         /// Defaults for all servers.
         defaults: Option<Defaults>,
@@ -330,12 +330,32 @@ table! {
         timeout: Option<Duration>,
         /// In all, retries and waits included, "10ms" to "24h", not less than `timeout` (default "5m").
         total_timeout: Option<Duration>,
+        /// Connections to one instance that speaks plain HTTP on this machine.
+        pool: Option<Pool>,
         /// When a call is tried again (default in production `standard`, otherwise `quick`).
         retry: Option<RetryRule>,
         /// When calls are held back from a server that fails, or "off".
         breaker: Option<BreakerRule>,
         /// What is said about single tools, by the server's own name of the tool.
         tools: Option<BTreeMap<String, Tool>>,
+    }
+}
+
+table! {
+    /// Connections to one instance that speaks plain HTTP on this machine.
+    Pool {
+        /// Once opened, kept however long they are idle, 0 to 1000, not more than `max` (default 1; where `production` is written 5).
+        #[schemars(range(min = 0, max = 1_000))]
+        min: Option<u32>,
+        /// Calls on a connection at once, 1 to 1000; more wait, as long as `queue_timeout` says (default 50; in development 5, in test 2).
+        #[schemars(range(min = 1, max = 1_000))]
+        max: Option<u32>,
+        /// Beyond `min`: closed after this long without use, "1s" to "24h" (default "10m").
+        idle: Option<Duration>,
+        /// Not used again at this age, "1s" to "7d" (default "1h").
+        age: Option<Duration>,
+        /// How long opening one may take, "10ms" to "10m" (default "10s").
+        connect_timeout: Option<Duration>,
     }
 }
 
@@ -434,6 +454,7 @@ pub(crate) mod keys {
     pub(crate) const CALLS: &[&str] = super::Calls::KEYS;
     pub(crate) const CANARY: &[&str] = super::Canary::KEYS;
     pub(crate) const EXPOSURE: &[&str] = super::ServerGateway::KEYS;
+    pub(crate) const POOL: &[&str] = super::Pool::KEYS;
     pub(crate) const RETRY: &[&str] = super::Retry::KEYS;
     pub(crate) const BREAKER: &[&str] = super::Breaker::KEYS;
     pub(crate) const TOOL: &[&str] = super::Tool::KEYS;
@@ -458,7 +479,7 @@ schema_only! {
     /// What the fleet is for.
     #[schemars(rename_all = "snake_case")]
     enum ProfileWord {
-        /// Health is checked every 30 s; the gateway limits rates, keeps five connections and retries patiently.
+        /// Health is checked every 30 s; where it is written, the gateway limits rates, keeps five connections and retries patiently.
         Production,
         /// Health is checked every 10 s.
         Development,

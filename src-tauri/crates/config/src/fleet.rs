@@ -1,7 +1,7 @@
 use crate::resolve;
 use flotilla_contract::{
     ServerId, ServerSpec,
-    gateway::{Bucket, Exposure, GatewaySpec, RetryPreset, Window},
+    gateway::{Bucket, Exposure, GatewaySpec, PoolSpec, RetryPreset, Window},
     spec::{Transport, Value},
 };
 use std::{collections::BTreeMap, time::Duration};
@@ -100,7 +100,7 @@ pub(crate) const CLIENT_RATE: Window = Window {
 /// What the fleet is for. It sets the default of `health.interval`, and some of the gateway.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Profile {
-    /// Health is checked every 30 s; where it is named, the gateway limits rates and retries patiently.
+    /// Health is checked every 30 s; where it is named, the gateway limits rates, keeps five connections and retries patiently.
     #[default]
     Production,
     /// Health is checked every 10 s.
@@ -150,12 +150,23 @@ impl Profile {
     /// What holds of a server at the gateway where the file says nothing.
     #[must_use]
     pub fn exposure(self) -> Exposure {
-        match self {
-            Self::Production => Exposure {
-                retry: RetryPreset::Standard.spec(),
-                ..Exposure::default()
+        let standard = Exposure::default();
+        let (min, max) = match self {
+            Self::Production => (5, 50),
+            Self::Development => (1, 5),
+            Self::Test => (1, 2),
+        };
+        Exposure {
+            pool: PoolSpec {
+                min,
+                max,
+                ..standard.pool
             },
-            Self::Development | Self::Test => Exposure::default(),
+            retry: match self {
+                Self::Production => RetryPreset::Standard.spec(),
+                Self::Development | Self::Test => standard.retry,
+            },
+            ..standard
         }
     }
 }

@@ -114,7 +114,7 @@ pub(crate) fn of_fleet(spec: &GatewaySpec) -> Vec<Line<&'static str>> {
 
 /// The settings of `[servers.NAME.gateway]`.
 pub(crate) fn of_server(spec: &Exposure) -> Vec<Line> {
-    let breaker = &spec.breaker;
+    let (pool, breaker) = (&spec.pool, &spec.breaker);
     let mut lines = vec![
         line("expose", spec.expose),
         line("sharing", word(SHARING, &spec.sharing)),
@@ -127,6 +127,14 @@ pub(crate) fn of_server(spec: &Exposure) -> Vec<Line> {
         line("queue_timeout", show_duration(spec.queue_timeout_ms)),
         line("timeout", show_duration(spec.timeout_ms)),
         line("total_timeout", show_duration(spec.total_timeout_ms)),
+        line("pool.min", pool.min),
+        line("pool.max", pool.max),
+        line("pool.idle", show_duration(pool.idle_ms)),
+        line("pool.age", show_duration(pool.age_ms)),
+        line(
+            "pool.connect_timeout",
+            show_duration(pool.connect_timeout_ms),
+        ),
         line("retry", retry(&spec.retry)),
         line("breaker", if breaker.enabled { "on" } else { "off" }),
         line("breaker.failures", breaker.failures),

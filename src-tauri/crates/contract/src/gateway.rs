@@ -156,6 +156,8 @@ pub struct Exposure {
     pub timeout_ms: u64,
     /// In all, retries and waits included, in milliseconds (default 5 min).
     pub total_timeout_ms: u64,
+    /// Connections to one instance over HTTP.
+    pub pool: PoolSpec,
     /// When a call is tried again.
     pub retry: RetrySpec,
     /// When calls are held back from a server that fails.
@@ -178,6 +180,7 @@ impl Default for Exposure {
             queue_timeout_ms: 10_000,
             timeout_ms: 60_000,
             total_timeout_ms: 300_000,
+            pool: PoolSpec::default(),
             retry: RetrySpec::default(),
             breaker: BreakerSpec::default(),
             tools: BTreeMap::new(),
@@ -224,6 +227,34 @@ pub enum Balance {
     HealthBased,
     /// The one with the lowest answer time.
     ResponseTimeBased,
+}
+
+/// Connections to one instance that speaks plain HTTP on this machine. Elsewhere connections are kept by the HTTP client's own
+/// rules, and a server on standard streams has its one pair of pipes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct PoolSpec {
+    /// Once opened, kept however long they are idle (default 1; in production 5).
+    pub min: u32,
+    /// Calls on a connection at once; more wait, as long as `queue_timeout_ms` says (default 50; in development 5, in test 2).
+    pub max: u32,
+    /// Beyond `min`: closed after this long without use, in milliseconds (default 10 min).
+    pub idle_ms: u64,
+    /// Not used again at this age, in milliseconds (default 1 h).
+    pub age_ms: u64,
+    /// How long opening one may take, in milliseconds (default 10 s).
+    pub connect_timeout_ms: u64,
+}
+
+impl Default for PoolSpec {
+    fn default() -> Self {
+        Self {
+            min: 1,
+            max: 50,
+            idle_ms: 600_000,
+            age_ms: 3_600_000,
+            connect_timeout_ms: 10_000,
+        }
+    }
 }
 
 /// When a call is tried again. Only a call that provably did not run, or whose tool is declared idempotent or read-only, ever is.
@@ -411,7 +442,7 @@ pub struct GatewayView {
     pub breakers: Vec<BreakerView>,
     /// The cache.
     pub cache: CacheView,
-    /// Pools, one for each instance that has connections.
+    /// Pools, one for each instance that speaks plain HTTP on this machine. Other connections are not counted.
     pub pools: Vec<PoolView>,
     /// Rate limits in force; absent when none is.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -632,13 +663,13 @@ pub struct CacheCandidate {
 pub struct PoolView {
     /// Which.
     pub instance: InstanceId,
-    /// Open.
+    /// Open, idle ones and those of the engine itself included.
     pub open: u32,
-    /// In use.
+    /// Calls that travel on one.
     pub in_use: u32,
-    /// May be opened.
+    /// Calls that may at once.
     pub max: u32,
-    /// Calls that wait for one.
+    /// Calls that wait for their turn.
     pub waiting: u32,
     /// How long the oldest has waited, in milliseconds.
     pub oldest_wait_ms: f64,
@@ -660,12 +691,10 @@ pub enum PoolState {
     Connecting,
     /// At least one is open.
     Connected,
-    /// All broke; the next try is due.
+    /// The last try failed, another one is under way.
     Reconnecting,
-    /// Given up until a call asks.
+    /// The last try failed; the next call, or health check, tries again.
     Error,
-    /// The instance is gone.
-    Closed,
 }
 
 /// Rate limits and who met them.
@@ -713,8 +742,6 @@ pub enum RejectedBy {
     NoInstance,
     /// No such tool, prompt or resource.
     Unknown,
-    /// The caller may not.
-    Permission,
 }
 
 /// Refusals of one kind, run together.

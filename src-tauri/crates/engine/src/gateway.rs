@@ -8,6 +8,7 @@ use flotilla_contract::{
     state::{ProcessState, Status},
 };
 use flotilla_gateway::{AsClient, Boxed, Content, Fleet, Instance, Opened, Upstream};
+use flotilla_mcp::PoolStats;
 use flotilla_store::{CallLog, EventLog, KeptCall};
 use serde_json::{Value, value::RawValue};
 use std::{sync::Arc, time::Duration};
@@ -38,6 +39,10 @@ impl Fleet for Port {
             arguments: content.arguments.as_deref().and_then(masked),
             result: content.result.as_deref().and_then(masked),
         });
+    }
+
+    fn pool(&self, instance: &InstanceId) -> Option<PoolStats> {
+        self.sessions.pool(instance)
     }
 
     fn breaker(&self, server: &ServerId, tool: Option<&str>, state: BreakerState, reason: &str) {
@@ -128,6 +133,7 @@ impl Core {
             .iter()
             .filter_map(|id| {
                 let seen = self.supervisor.observe(id)?;
+                self.sessions.pooled(id, &seen.spec.gateway);
                 Some(Upstream {
                     id: id.clone(),
                     exposure: Arc::new(seen.spec.gateway.clone()),

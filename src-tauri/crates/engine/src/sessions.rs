@@ -11,14 +11,15 @@ use crate::{clock, facts::Facts};
 use flotilla_contract::{
     EventKind, InstanceId, ServerId, ServerSpec,
     event::NewEvent,
+    gateway::Exposure,
     log::Stream,
     spec::Canary,
     state::HealthCode,
     tool::{Era, Peer, ToolList},
 };
 use flotilla_mcp::{
-    Closed, Error, Finding, Fingerprint, Garbage, HttpClient, HttpTarget, Options, RequestOptions,
-    Session, fingerprint,
+    Closed, Error, Finding, Fingerprint, Garbage, HttpClient, HttpTarget, Options, PoolOptions,
+    PoolStats, RequestOptions, Session, fingerprint,
 };
 use flotilla_supervisor::{Boxed, Endpoint, Found, Link, Place, Prober, Supervisor};
 use serde_json::value::RawValue;
@@ -113,6 +114,20 @@ impl Sessions {
         for (id, (_, seat)) in self.seats().iter() {
             if id.server == *server {
                 lock(&seat.findings).clear();
+            }
+        }
+    }
+
+    /// The connections to an instance, where they are counted.
+    pub(crate) fn pool(&self, id: &InstanceId) -> Option<PoolStats> {
+        self.seat(id)?.target.as_ref()?.pool()
+    }
+
+    /// What is declared about connections holds for those that are open, too.
+    pub(crate) fn pooled(&self, server: &ServerId, exposure: &Exposure) {
+        for (id, (_, seat)) in self.seats().iter() {
+            if let Some(target) = seat.target.as_ref().filter(|_| id.server == *server) {
+                target.retune(pool_options(exposure));
             }
         }
     }
@@ -407,6 +422,7 @@ impl Link for Doors {
             }
             Endpoint::Http { url, headers } => {
                 HttpTarget::new(&sessions.http, &url, headers).map(|at| {
+                    let at = at.pooled(pool_options(&spec.gateway));
                     target = Some(at.clone());
                     Session::http(at, options)
                 })
@@ -524,6 +540,19 @@ fn said(result: &serde_json::Value) -> String {
         said.push(structured.to_string());
     }
     said.join("\n")
+}
+
+/// A call waits for a connection as long as it would for a place in an instance.
+fn pool_options(exposure: &Exposure) -> PoolOptions {
+    let pool = &exposure.pool;
+    PoolOptions {
+        min: pool.min as usize,
+        max: pool.max as usize,
+        idle: Duration::from_millis(pool.idle_ms),
+        age: Duration::from_millis(pool.age_ms),
+        connect_timeout: Duration::from_millis(pool.connect_timeout_ms),
+        wait: Duration::from_millis(exposure.queue_timeout_ms),
+    }
 }
 
 fn lost(error: &Error) -> bool {

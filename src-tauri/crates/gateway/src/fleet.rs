@@ -5,7 +5,7 @@ use flotilla_contract::{
     gateway::{BreakerState, CallRecord, Exposure},
     tool::Peer,
 };
-use flotilla_mcp::{Asked, Error, Session};
+use flotilla_mcp::{Asked, Error, PoolStats, Session};
 use serde_json::value::RawValue;
 use std::{future::Future, pin::Pin, sync::Arc, time::Duration};
 use tokio::sync::mpsc;
@@ -26,6 +26,9 @@ pub trait Fleet: Send + Sync + 'static {
 
     /// A call is over that is to be kept on disk. Must not block.
     fn keep(&self, record: &Arc<CallRecord>, content: Option<Content>);
+
+    /// The connections to an instance; `None` where they are not counted.
+    fn pool(&self, instance: &InstanceId) -> Option<PoolStats>;
 
     /// A breaker moved. Must not block.
     fn breaker(&self, server: &ServerId, tool: Option<&str>, state: BreakerState, reason: &str);

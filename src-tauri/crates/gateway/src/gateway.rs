@@ -17,14 +17,15 @@ use crate::{
     tasks::Tasks,
 };
 use flotilla_contract::{
-    ErrorCode, Millis, ServerId, WireError,
+    ErrorCode, InstanceId, Millis, ServerId, WireError,
     gateway::{
         BreakerParams, BreakerState, BreakerView, CacheClear, CacheCleared, CallEnd, CallKeeping,
-        CallQuery, CallRecord, Fault, FaultParams, GatewaySpec, GatewayView, Group, ServerTraffic,
+        CallQuery, CallRecord, Fault, FaultParams, GatewaySpec, GatewayView, Group, PoolView,
+        ServerTraffic,
     },
     tool::Era,
 };
-use flotilla_mcp::serve;
+use flotilla_mcp::{PoolStats, serve};
 use serde_json::value::RawValue;
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
@@ -230,7 +231,11 @@ impl Gateway {
             clients: inner.clients.view(at, now),
             breakers,
             cache,
-            pools: servers.iter().flat_map(|server| server.pools()).collect(),
+            pools: servers
+                .iter()
+                .flat_map(|server| server.instances())
+                .filter_map(|id| Some(pool(inner.fleet.pool(&id)?, id)))
+                .collect(),
             limits: inner.limits().view(now),
             rejections: lock(&inner.refusals).view(),
             faults: inner.faults.view(at),
@@ -392,6 +397,20 @@ impl Gateway {
 
 fn us() -> serde_json::Value {
     serde_json::json!({ "name": "flotilla", "title": "Flotilla", "version": env!("CARGO_PKG_VERSION") })
+}
+
+fn pool(stats: PoolStats, instance: InstanceId) -> PoolView {
+    let count = |count: usize| u32::try_from(count).unwrap_or(u32::MAX);
+    PoolView {
+        instance,
+        open: count(stats.open),
+        in_use: count(stats.in_use),
+        max: count(stats.max),
+        waiting: count(stats.waiting),
+        oldest_wait_ms: stats.oldest_wait.unwrap_or_default().as_secs_f64() * 1_000.0,
+        state: stats.state,
+        reason: stats.reason,
+    }
 }
 
 fn traffic(server: &Arc<Server>, now: Instant) -> ServerTraffic {

@@ -514,7 +514,14 @@ impl Gateway {
             drop(place);
             let wait = server.next_try(tool, &error, class, target.repeatable, tally.retries + 1);
             let Some(wait) = wait.filter(|wait| Instant::now() + *wait < deadline) else {
-                return Err(fault_of(call, &server.id, error));
+                return Err(match error {
+                    Error::Busy(why) => refuse(&Refusal {
+                        by: RejectedBy::Queue,
+                        reason: format!("{} is busy: {why}", server.id),
+                        retry_after: Some(Duration::from_secs(1)),
+                    }),
+                    error => fault_of(call, &server.id, error),
+                });
             };
             tally.retries += 1;
             tried.push(index);
@@ -790,7 +797,8 @@ fn translated(call: &Call, result: &RawValue, peer: &Peer) -> Box<RawValue> {
 /// Whether an outcome speaks against the server; `None` when it says nothing about it.
 fn blames_server(error: &Error) -> Option<bool> {
     match error {
-        Error::Cancelled => None,
+        // Our own doing.
+        Error::Cancelled | Error::Busy(_) => None,
         // It answered, as a server should that is asked for what it does not have.
         Error::Rpc { code, .. } => {
             let ours = matches!(

@@ -161,7 +161,9 @@ impl Budget {
 pub(crate) fn did_it_run(error: &Error) -> Ran {
     match error {
         // Nothing was sent, or only a greeting was.
-        Error::Unreachable(_) | Error::DiedOnDiscover(_) | Error::OldTransport => Ran::No,
+        Error::Unreachable(_) | Error::Busy(_) | Error::DiedOnDiscover(_) | Error::OldTransport => {
+            Ran::No
+        }
         // The server did not know the session, and refuses before it looks at the request.
         Error::SessionLost(_) => Ran::No,
         // The listener, or what stands before it, turned the request away.
@@ -183,6 +185,7 @@ pub(crate) fn did_it_run(error: &Error) -> Ran {
 pub(crate) fn classify(error: &Error) -> FailureClass {
     match error {
         Error::Timeout(_) => FailureClass::Timeout,
+        Error::Busy(_) => FailureClass::Retryable,
         Error::Cancelled | Error::Protocol(_) | Error::OldTransport => FailureClass::NonRetryable,
         Error::Rpc { code, message, .. } => classify_rpc(*code, message),
         Error::Http { status, message } => {

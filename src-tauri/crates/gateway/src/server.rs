@@ -17,8 +17,8 @@ use crate::{
 use flotilla_contract::{
     InstanceId, Millis, ServerId,
     gateway::{
-        BreakerAct, BreakerState, BreakerView, EndpointView, Exposure, FailureClass, PoolState,
-        PoolView, RejectedBy, Sharing,
+        BreakerAct, BreakerState, BreakerView, EndpointView, Exposure, FailureClass, RejectedBy,
+        Sharing,
     },
     tool::Peer,
 };
@@ -540,27 +540,10 @@ impl Server {
             .collect()
     }
 
-    pub(crate) fn pools(&self) -> Vec<PoolView> {
+    pub(crate) fn instances(&self) -> Vec<InstanceId> {
         let state = lock(&self.state);
-        state
-            .endpoints
-            .iter()
-            .zip(&state.instances)
-            .map(|(endpoint, known)| PoolView {
-                instance: known.now.id.clone(),
-                open: u32::from(known.session.is_some()),
-                in_use: endpoint.in_flight(),
-                max: endpoint.max_in_flight,
-                waiting: 0,
-                oldest_wait_ms: 0.0,
-                state: if known.session.is_some() {
-                    PoolState::Connected
-                } else {
-                    PoolState::Disconnected
-                },
-                reason: known.now.unfit.clone(),
-            })
-            .collect()
+        let ids = state.instances.iter().map(|known| known.now.id.clone());
+        ids.collect()
     }
 }
 

@@ -62,6 +62,9 @@ pub enum Error {
     /// No connection came about: nothing was sent.
     #[error("the server cannot be reached: {0}")]
     Unreachable(String),
+    /// All connections that may be in use at once were: nothing was sent.
+    #[error("{0}")]
+    Busy(String),
     /// The connection broke after the request was sent: the server may have done the work. Not retried here.
     #[error("the connection broke before the answer came: {0}")]
     Interrupted(String),
@@ -77,6 +80,6 @@ impl Error {
     /// Whether the request certainly never reached the server, so that sending it again cannot do its work twice.
     #[must_use]
     pub fn never_sent(&self) -> bool {
-        matches!(self, Self::Unreachable(_))
+        matches!(self, Self::Unreachable(_) | Self::Busy(_))
     }
 }

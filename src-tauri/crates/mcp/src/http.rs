@@ -119,8 +119,8 @@ pub struct HttpTarget {
 /// What carries messages.
 #[derive(Clone)]
 enum Carrier {
-    /// Our own connections: plain HTTP on this machine.
-    Direct(Arc<Pool>),
+    /// Our own connections: plain HTTP on this machine. With what stands in the first line of a request.
+    Direct(Arc<Pool>, hyper::Uri),
     Client(reqwest::Client),
 }
 
@@ -193,7 +193,8 @@ impl HttpTarget {
             map.append(key, value);
         }
         let carrier = if url.scheme() == "http" && is_here(&url) && url.username().is_empty() {
-            Carrier::Direct(Arc::new(pool_of(&url, PoolOptions::default())))
+            let pool = pool_of(&url, PoolOptions::default());
+            Carrier::Direct(Arc::new(pool), origin_form(&url)?)
         } else {
             Carrier::Client(client.for_url(&url)?)
         };
@@ -208,17 +209,25 @@ impl HttpTarget {
     /// machine, and over https, connections are not ours, and nothing changes.
     #[must_use]
     pub fn pooled(mut self, options: PoolOptions) -> Self {
-        if let Carrier::Direct(pool) = &mut self.carrier {
+        if let Carrier::Direct(pool, _) = &mut self.carrier {
             *pool = Arc::new(pool_of(&self.url, options));
         }
         self
+    }
+
+    /// Other rules for the connections that it shares with its clones. Requests under way keep their places, so that for
+    /// their time there may be more than the new `max`.
+    pub fn retune(&self, options: PoolOptions) {
+        if let Carrier::Direct(pool, _) = &self.carrier {
+            pool.retune(options);
+        }
     }
 
     /// How its connections are; `None` when they are not ours.
     #[must_use]
     pub fn pool(&self) -> Option<PoolStats> {
         match &self.carrier {
-            Carrier::Direct(pool) => Some(pool.stats()),
+            Carrier::Direct(pool, _) => Some(pool.stats()),
             Carrier::Client(_) => None,
         }
     }
@@ -226,7 +235,7 @@ impl HttpTarget {
     /// A place in the pool; none where there is no pool of ours.
     async fn place(&self) -> Result<Option<Place>, Error> {
         match &self.carrier {
-            Carrier::Direct(pool) => pool.place().await.map(Some),
+            Carrier::Direct(pool, _) => pool.place().await.map(Some),
             Carrier::Client(_) => Ok(None),
         }
     }
@@ -239,7 +248,7 @@ impl HttpTarget {
         body: Bytes,
         mut place: Option<Place>,
     ) -> Result<Response, Error> {
-        let pool = match &self.carrier {
+        let (pool, mut uri) = match &self.carrier {
             Carrier::Client(client) => {
                 let request = client
                     .request(method, self.url.clone())
@@ -247,7 +256,7 @@ impl HttpTarget {
                     .body(body);
                 return request.send().await.map(Response::Client).map_err(sending);
             }
-            Carrier::Direct(pool) => pool,
+            Carrier::Direct(pool, uri) => (pool, uri.clone()),
         };
         if !headers.contains_key(HOST) {
             headers.insert(HOST, host_header(&self.url));
@@ -257,12 +266,13 @@ impl HttpTarget {
         loop {
             let mut request = hyper::Request::new(Full::new(body.clone()));
             *request.method_mut() = method.clone();
-            *request.uri_mut() = origin_form(&url)?;
+            *request.uri_mut() = uri.clone();
             *request.headers_mut() = headers.clone();
             let mut answer = pool.send(request, place).await?;
             match redirect(&answer, &url, &method) {
                 Some(next) if redirects < REDIRECTS => {
                     redirects += 1;
+                    uri = origin_form(&next)?;
                     url = Cow::Owned(next);
                     place = answer.take_place();
                     answer.finish();

@@ -6,6 +6,11 @@
 //! A *request* takes a place among [`PoolOptions::max`] and waits for one if it must. What a server waits for while it works
 //! on a request (answers to its questions, cancellations) and what lasts (its stream of notifications) takes none, so that
 //! requests cannot lock themselves out.
+//!
+//! A *connection* is opened for the request that needs it, never ahead of one and never again by itself: what retries, with
+//! waits of its own, is the caller. It is closed when it was idle for too long or is too old, or by the server. How long a
+//! server lets one be idle it says in `Keep-Alive`, or is learned when it closes one: from then on we are done with it
+//! earlier, because a request on a connection that is just being closed fails, and nobody can tell whether it was heard.
 
 use crate::{Error, session::lock};
 use bytes::Bytes;
@@ -20,36 +25,42 @@ use hyper::{
 use hyper_util::rt::TokioIo;
 use std::{
     collections::{BTreeMap, VecDeque},
+    pin::pin,
     sync::{
-        Arc, Mutex, Weak,
+        Arc, Mutex, PoisonError, RwLock, Weak,
         atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering},
     },
+    task::{Context, Poll, Waker},
     time::Duration,
 };
 use tokio::{
     net::TcpStream,
-    sync::{OwnedSemaphorePermit, Semaphore},
+    sync::{Notify, OwnedSemaphorePermit, Semaphore},
     time::Instant,
 };
 
 /// How long the rest of an answer may take, so that its connection can be used again, and how long it may be.
 const REST_WITHIN: Duration = Duration::from_secs(1);
 const REST_BYTES: usize = 64 * 1024;
+/// Pieces of the rest that are taken at once, if they are there.
+const AT_ONCE: usize = 4;
 /// A server says how long it keeps an idle connection; we are done with it this much earlier.
 const BEFORE_THEM: Duration = Duration::from_secs(1);
+/// A connection that the server closes sooner than this teaches nothing: more likely the server ended.
+const LEAST_LEARNED: Duration = Duration::from_secs(2);
+/// What a connection reads at once, at most: an idle one keeps that much.
+const BUFFER: usize = 64 * 1024;
 /// How often idle connections are looked over, at most.
 const SWEEP: Duration = Duration::from_millis(500);
 
 /// How connections to one server are kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PoolOptions {
-    /// Idle connections that are kept longer than `idle`, unless the server closes them or says that it is about to
-    /// (default 0).
+    /// Idle connections that are kept longer than `idle`, as far as the server lets them (default 1).
     pub min: usize,
     /// Requests under way at once, each on a connection of its own; the others wait (default 50, at least 1).
     pub max: usize,
-    /// How long a connection may be idle (default 4 s: many servers drop one after 5 s, and a request on one that is just
-    /// being dropped fails). A server that names its own limit (`Keep-Alive: timeout=`) is believed.
+    /// How long a connection may be idle (default 10 min). A server's own limit comes before it.
     pub idle: Duration,
     /// How old a connection may become (default 1 h).
     pub age: Duration,
@@ -62,9 +73,9 @@ pub struct PoolOptions {
 impl Default for PoolOptions {
     fn default() -> Self {
         Self {
-            min: 0,
+            min: 1,
             max: 50,
-            idle: Duration::from_secs(4),
+            idle: Duration::from_secs(600),
             age: Duration::from_secs(3600),
             connect_timeout: Duration::from_secs(10),
             wait: Duration::from_secs(10),
@@ -75,11 +86,13 @@ impl Default for PoolOptions {
 /// A pool as it is now.
 #[derive(Clone, Debug, Default)]
 pub struct PoolStats {
-    /// Connections open.
+    /// Connections open, whatever for.
     pub open: usize,
-    /// Of them, in use.
+    /// Of them, without use.
+    pub idle: usize,
+    /// Requests that have a place.
     pub in_use: usize,
-    /// Requests that may be under way at once.
+    /// Requests that may have one at once.
     pub max: usize,
     /// Requests that wait for a place.
     pub waiting: usize,
@@ -92,14 +105,18 @@ pub struct PoolStats {
 }
 
 /// A place among the requests that may be under way at once.
-pub(crate) type Place = OwnedSemaphorePermit;
+pub(crate) struct Place {
+    _permit: OwnedSemaphorePermit,
+    _in_use: Counted,
+}
 
 pub(crate) struct Pool {
     host: String,
     port: u16,
-    options: PoolOptions,
-    places: Arc<Semaphore>,
+    rules: RwLock<Rules>,
     idle: Mutex<VecDeque<Kept>>,
+    /// How long this server lets a connection be idle, in milliseconds, less a margin; as far as it was seen.
+    learned: Arc<AtomicU64>,
     open: Arc<AtomicU32>,
     in_use: Arc<AtomicU32>,
     connecting: AtomicU32,
@@ -108,6 +125,30 @@ pub(crate) struct Pool {
     next_wait: AtomicU64,
     failure: Mutex<Option<String>>,
     sweeping: AtomicBool,
+    /// Ends the pause of who looks over idle connections.
+    look: Arc<Notify>,
+}
+
+impl Drop for Pool {
+    fn drop(&mut self) {
+        self.look.notify_one();
+    }
+}
+
+#[derive(Clone)]
+struct Rules {
+    options: PoolOptions,
+    places: Arc<Semaphore>,
+}
+
+impl Rules {
+    fn new(options: PoolOptions) -> Self {
+        let max = options.max.clamp(1, Semaphore::MAX_PERMITS);
+        Self {
+            places: Arc::new(Semaphore::new(max)),
+            options: PoolOptions { max, ..options },
+        }
+    }
 }
 
 /// An open connection.
@@ -117,6 +158,8 @@ struct Line {
     /// How long the server lets it be idle, if it says so.
     theirs: Option<Duration>,
     used: bool,
+    /// Since when it has been idle, if it is.
+    idle: Arc<Mutex<Option<Instant>>>,
 }
 
 struct Kept {
@@ -125,13 +168,16 @@ struct Kept {
 }
 
 impl Kept {
-    fn is_over(&self, now: Instant, age: Duration) -> bool {
-        self.line.sender.is_closed()
-            || now - self.line.born >= age
-            || self
-                .line
-                .theirs
-                .is_some_and(|limit| now - self.since >= limit)
+    /// When it must not be used any more: for its age, or because the server is about to close it.
+    fn due(&self, age: Duration, learned: Option<Duration>) -> Instant {
+        let old = self.line.born + age;
+        let limit = self.line.theirs.or(learned);
+        limit.map_or(old, |limit| old.min(self.since + limit))
+    }
+
+    /// Its end is our doing, and teaches nothing.
+    fn close(self) {
+        *lock(&self.line.idle) = None;
     }
 }
 
@@ -161,7 +207,6 @@ pub(crate) struct Answer {
 struct Lease {
     pool: Weak<Pool>,
     line: Line,
-    _in_use: Counted,
     place: Option<Place>,
 }
 
@@ -170,9 +215,9 @@ impl Pool {
         Self {
             host,
             port,
-            options,
-            places: Arc::new(Semaphore::new(options.max.clamp(1, Semaphore::MAX_PERMITS))),
+            rules: RwLock::new(Rules::new(options)),
             idle: Mutex::default(),
+            learned: Arc::new(AtomicU64::new(u64::MAX)),
             open: Arc::default(),
             in_use: Arc::default(),
             connecting: AtomicU32::new(0),
@@ -180,7 +225,32 @@ impl Pool {
             next_wait: AtomicU64::new(0),
             failure: Mutex::default(),
             sweeping: AtomicBool::new(false),
+            look: Arc::default(),
         }
+    }
+
+    fn rules(&self) -> Rules {
+        let rules = self.rules.read().unwrap_or_else(PoisonError::into_inner);
+        rules.clone()
+    }
+
+    fn options(&self) -> PoolOptions {
+        let rules = self.rules.read().unwrap_or_else(PoisonError::into_inner);
+        rules.options
+    }
+
+    /// Other rules from now on. Those who have a place, or wait for one, do so under the old ones.
+    pub(crate) fn retune(&self, options: PoolOptions) {
+        let rules = Rules::new(options);
+        if self.options() != rules.options {
+            *self.rules.write().unwrap_or_else(PoisonError::into_inner) = rules;
+            self.look.notify_one();
+        }
+    }
+
+    fn learned(&self) -> Option<Duration> {
+        let ms = self.learned.load(Ordering::Relaxed);
+        (ms != u64::MAX).then(|| Duration::from_millis(ms))
     }
 
     pub(crate) fn stats(&self) -> PoolStats {
@@ -202,8 +272,9 @@ impl Pool {
         };
         PoolStats {
             open,
+            idle: lock(&self.idle).len(),
             in_use: count(&self.in_use),
-            max: self.options.max.max(1),
+            max: self.options().max,
             waiting,
             oldest_wait: oldest,
             state,
@@ -217,7 +288,6 @@ impl Pool {
         mut request: Request<Full<Bytes>>,
         place: Option<Place>,
     ) -> Result<Answer, Error> {
-        let in_use = Counted::new(&self.in_use);
         loop {
             let mut line = match self.take() {
                 Some(line) => line,
@@ -230,7 +300,7 @@ impl Pool {
             line.used = true;
             match line.sender.try_send_request(request).await {
                 Ok(response) => {
-                    return Ok(self.answer(response, line, in_use, place));
+                    return Ok(self.answer(response, line, place));
                 }
                 Err(mut error) => match error.take_message() {
                     // The server closed the connection before anything was written: another one will do.
@@ -246,7 +316,6 @@ impl Pool {
         self: &Arc<Self>,
         response: Response<Incoming>,
         mut line: Line,
-        in_use: Counted,
         place: Option<Place>,
     ) -> Answer {
         let (head, body) = response.into_parts();
@@ -257,7 +326,6 @@ impl Pool {
             lease: Some(Lease {
                 pool: Arc::downgrade(self),
                 line,
-                _in_use: in_use,
                 place,
             }),
         }
@@ -272,51 +340,58 @@ impl Pool {
                 lock(&self.0.waiting).remove(&self.1);
             }
         }
-        if let Ok(place) = Arc::clone(&self.places).try_acquire_owned() {
-            return Ok(place);
+        let Rules { options, places } = self.rules();
+        let taken = |permit| Place {
+            _permit: permit,
+            _in_use: Counted::new(&self.in_use),
+        };
+        if let Ok(permit) = Arc::clone(&places).try_acquire_owned() {
+            return Ok(taken(permit));
         }
         let number = self.next_wait.fetch_add(1, Ordering::Relaxed);
         lock(&self.waiting).insert(number, Instant::now());
         let _waiting = Waiting(self, number);
-        let turn = Arc::clone(&self.places).acquire_owned();
-        match tokio::time::timeout(self.options.wait, turn).await {
-            Ok(Ok(place)) => Ok(place),
-            _ => Err(Error::Unreachable(format!(
+        match tokio::time::timeout(options.wait, places.acquire_owned()).await {
+            Ok(Ok(permit)) => Ok(taken(permit)),
+            _ => Err(Error::Busy(format!(
                 "all {} connections were in use for {} ms",
-                self.options.max.max(1),
-                self.options.wait.as_millis()
+                options.max,
+                options.wait.as_millis()
             ))),
         }
     }
 
     /// The connection used last, if one is there that is still good.
     fn take(&self) -> Option<Line> {
-        let mut idle = lock(&self.idle);
+        let (age, learned) = (self.options().age, self.learned());
         let now = Instant::now();
+        let mut idle = lock(&self.idle);
         while let Some(kept) = idle.pop_back() {
-            if !kept.is_over(now, self.options.age) {
+            if !kept.line.sender.is_closed() && now < kept.due(age, learned) {
+                *lock(&kept.line.idle) = None;
                 return Some(kept.line);
             }
+            kept.close();
         }
         None
     }
 
     fn keep(self: &Arc<Self>, line: Line) {
-        if line.sender.is_closed() || line.born.elapsed() >= self.options.age {
+        let options = self.options();
+        let since = Instant::now();
+        if line.sender.is_closed() || since - line.born >= options.age {
             return;
         }
         {
             let mut idle = lock(&self.idle);
-            if idle.len() >= self.options.max.max(1) {
+            if idle.len() >= options.max {
                 return;
             }
-            idle.push_back(Kept {
-                line,
-                since: Instant::now(),
-            });
+            *lock(&line.idle) = Some(since);
+            idle.push_back(Kept { line, since });
         }
         if !self.sweeping.swap(true, Ordering::AcqRel) {
-            tokio::spawn(sweep(Arc::downgrade(self)));
+            tokio::spawn(sweep(Arc::downgrade(self), Arc::clone(&self.look)));
         }
     }
 
@@ -329,11 +404,10 @@ impl Pool {
         }
         self.connecting.fetch_add(1, Ordering::Relaxed);
         let _connecting = Connecting(&self.connecting);
-        let opened = tokio::time::timeout(self.options.connect_timeout, self.open()).await;
-        let opened = opened.unwrap_or_else(|_| {
-            let limit = self.options.connect_timeout.as_millis();
-            Err(format!("no connection within {limit} ms"))
-        });
+        let limit = self.options().connect_timeout;
+        let opened = tokio::time::timeout(limit, self.open()).await;
+        let opened = opened
+            .unwrap_or_else(|_| Err(format!("no connection within {} ms", limit.as_millis())));
         *lock(&self.failure) = opened.as_ref().err().cloned();
         opened.map_err(Error::Unreachable)
     }
@@ -345,17 +419,26 @@ impl Pool {
         stream
             .set_nodelay(true)
             .map_err(|error| error.to_string())?;
-        let (sender, connection) = http1::handshake(TokioIo::new(stream))
+        let (sender, connection) = http1::Builder::new()
+            .max_buf_size(BUFFER)
+            .handshake(TokioIo::new(stream))
             .await
             .map_err(|error| cause(&error))?;
         let open = Counted::new(&self.open);
+        let idle = Arc::new(Mutex::new(None::<Instant>));
+        let (resting, learned) = (Arc::clone(&idle), Arc::clone(&self.learned));
         tokio::spawn(async move {
             // Its errors reach whoever waits for an answer on it.
             let _ = connection.await;
             drop(open);
+            // Still idle for all we know: the server closed it.
+            if let Some(ms) = lock(&resting).and_then(|since| lesson(since.elapsed())) {
+                learned.fetch_min(ms, Ordering::Relaxed);
+            }
         });
         Ok(Line {
             sender,
+            idle,
             born: Instant::now(),
             theirs: None,
             used: false,
@@ -364,29 +447,51 @@ impl Pool {
 }
 
 /// Closes connections that were idle for too long, as long as there are any.
-async fn sweep(pool: Weak<Pool>) {
+async fn sweep(pool: Weak<Pool>, look: Arc<Notify>) {
+    let mut pause = SWEEP;
     loop {
-        tokio::time::sleep(SWEEP).await;
+        let _ = tokio::time::timeout(pause, look.notified()).await;
         let Some(pool) = pool.upgrade() else { return };
-        let now = Instant::now();
-        let mut gone = Vec::new();
+        let (options, learned, now) = (pool.options(), pool.learned(), Instant::now());
         let mut idle = lock(&pool.idle);
-        let mut spare = idle.len().saturating_sub(pool.options.min);
+        let (mut gone, mut next) = (Vec::new(), now + options.idle);
+        let mut spare = idle.len().saturating_sub(options.min);
         for kept in std::mem::take(&mut *idle) {
             // The oldest come first.
-            let unused = now - kept.since >= pool.options.idle;
-            if kept.is_over(now, pool.options.age) || (unused && spare > 0) {
+            let due = kept.due(options.age, learned);
+            let due = if spare > 0 {
+                due.min(kept.since + options.idle)
+            } else {
+                due
+            };
+            if kept.line.sender.is_closed() || due <= now {
                 spare = spare.saturating_sub(1);
                 gone.push(kept);
             } else {
+                next = next.min(due);
                 idle.push_back(kept);
             }
         }
-        if idle.is_empty() {
+        pause = (next - now).max(SWEEP);
+        let rests = idle.is_empty();
+        if rests {
             pool.sweeping.store(false, Ordering::Release);
+        }
+        drop(idle);
+        gone.into_iter().for_each(Kept::close);
+        if rests {
             return;
         }
     }
+}
+
+/// What is learned of a server that closed a connection after it was idle for so long: when we are to be done with one, in
+/// milliseconds.
+fn lesson(idle: Duration) -> Option<u64> {
+    (idle >= LEAST_LEARNED).then(|| {
+        let limit = idle - BEFORE_THEM;
+        u64::try_from(limit.as_millis()).unwrap_or(u64::MAX)
+    })
 }
 
 impl Answer {
@@ -419,6 +524,15 @@ impl Answer {
     /// Nothing that is still to come matters: the connection is used again if the body ends soon.
     pub(crate) fn finish(mut self) {
         drop(self.take_place());
+        // Most often the end came along with what mattered.
+        let mut context = Context::from_waker(Waker::noop());
+        for _ in 0..AT_ONCE {
+            match pin!(self.chunk()).poll(&mut context) {
+                Poll::Ready(Ok(Some(_))) => {}
+                Poll::Ready(_) => return,
+                Poll::Pending => break,
+            }
+        }
         tokio::spawn(async move {
             let rest = async {
                 let mut bytes = 0;
@@ -466,6 +580,12 @@ fn cause(error: &hyper::Error) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_server_that_closes_an_idle_connection_teaches_its_limit() {
+        assert_eq!(lesson(Duration::from_millis(5_020)), Some(4_020));
+        assert_eq!(lesson(Duration::from_millis(1_999)), None, "it ended");
+    }
 
     #[test]
     fn a_server_that_names_its_limit_is_believed_with_a_margin() {

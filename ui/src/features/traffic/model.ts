@@ -243,7 +243,6 @@ export const REJECTED_BY: Record<RejectedBy, string> = {
   queue: 'queue',
   no_instance: 'no instance',
   unknown: 'unknown name',
-  permission: 'permission',
 };
 
 export const END_WORDS: Record<CallEnd, string> = {

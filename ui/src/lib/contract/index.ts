@@ -908,6 +908,8 @@ export interface Exposure {
   timeout_ms: number;
   /** In all, retries and waits included, in milliseconds (default 5 min). */
   total_timeout_ms: number;
+  /** Connections to one instance over HTTP. */
+  pool: PoolSpec;
   /** When a call is tried again. */
   retry: RetrySpec;
   /** When calls are held back from a server that fails. */
@@ -1033,7 +1035,7 @@ export interface GatewayView {
   breakers: BreakerView[];
   /** The cache. */
   cache: CacheView;
-  /** Pools, one for each instance that has connections. */
+  /** Pools, one for each instance that speaks plain HTTP on this machine. Other connections are not counted. */
   pools: PoolView[];
   /** Rate limits in force; absent when none is. */
   limits?: LimitsView;
@@ -1549,6 +1551,23 @@ export interface PlanParams {
   replicas?: number;
 }
 
+/**
+ * Connections to one instance that speaks plain HTTP on this machine. Elsewhere connections are kept by the HTTP client's own
+ * rules, and a server on standard streams has its one pair of pipes.
+ */
+export interface PoolSpec {
+  /** Once opened, kept however long they are idle (default 1; in production 5). */
+  min: number;
+  /** Calls on a connection at once; more wait, as long as `queue_timeout_ms` says (default 50; in development 5, in test 2). */
+  max: number;
+  /** Beyond `min`: closed after this long without use, in milliseconds (default 10 min). */
+  idle_ms: number;
+  /** Not used again at this age, in milliseconds (default 1 h). */
+  age_ms: number;
+  /** How long opening one may take, in milliseconds (default 10 s). */
+  connect_timeout_ms: number;
+}
+
 /** Where the connection to an instance is. */
 export type PoolState =
   /** None open, none wanted. */
@@ -1557,24 +1576,22 @@ export type PoolState =
   | "connecting"
   /** At least one is open. */
   | "connected"
-  /** All broke; the next try is due. */
+  /** The last try failed, another one is under way. */
   | "reconnecting"
-  /** Given up until a call asks. */
-  | "error"
-  /** The instance is gone. */
-  | "closed";
+  /** The last try failed; the next call, or health check, tries again. */
+  | "error";
 
 /** Connections to one instance. */
 export interface PoolView {
   /** Which. */
   instance: InstanceId;
-  /** Open. */
+  /** Open, idle ones and those of the engine itself included. */
   open: number;
-  /** In use. */
+  /** Calls that travel on one. */
   in_use: number;
-  /** May be opened. */
+  /** Calls that may at once. */
   max: number;
-  /** Calls that wait for one. */
+  /** Calls that wait for their turn. */
   waiting: number;
   /** How long the oldest has waited, in milliseconds. */
   oldest_wait_ms: number;
@@ -1632,9 +1649,7 @@ export type RejectedBy =
   /** No instance serves. */
   | "no_instance"
   /** No such tool, prompt or resource. */
-  | "unknown"
-  /** The caller may not. */
-  | "permission";
+  | "unknown";
 
 /** Refusals of one kind, run together. */
 export interface Rejection {

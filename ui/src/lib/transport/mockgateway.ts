@@ -139,10 +139,11 @@ export class MockGateway {
         tools: [{ server: 'semantic_similarity', tool: 'compare', hits: 2870, misses: 7130, saved_ms: 640_000 }],
         candidates: [{ server: 'vector_ranking', tool: 'rank', repeated: 41, equal: 41 }],
       },
-      pools: all.flatMap(({ instances }) =>
-        instances.map(({ instance, in_flight, available, reason }) => ({
+      // Every third server is an HTTP one on this machine: the others' connections are not counted.
+      pools: all.flatMap(({ instances }, i) =>
+        (i % 3 === 0 ? instances : []).map(({ instance, in_flight, available, reason }) => ({
           instance,
-          open: available ? 5 : 0,
+          open: available ? Math.max(5, in_flight) : 0,
           in_use: in_flight,
           max: 50,
           waiting: 0,

@@ -14,7 +14,7 @@ use flotilla_contract::{
     ServerId,
     gateway::{
         Backoff, Balance, BreakerSpec, Bucket, CacheSpec, CallKeeping, Exposure, GatewaySpec,
-        Group, NamePolicy, RetrySpec, Sharing, ToolSpec, Window,
+        Group, NamePolicy, PoolSpec, RetrySpec, Sharing, ToolSpec, Window,
     },
     spec::Transport,
 };
@@ -270,6 +270,9 @@ pub(super) fn exposure(fields: &Fields<'_>, cache_ttl_ms: u64, into: &mut Exposu
         ("total_timeout", into.total_timeout_ms),
         |ms| show_duration(*ms),
     );
+    if let Some(table) = fields.table_of("pool", keys::POOL) {
+        pool(&table, &mut into.pool);
+    }
     if let Some(node) = fields.get("retry") {
         let policy = retry(&node, &into.retry);
         set(&mut into.retry, policy);
@@ -319,6 +322,24 @@ fn weights(node: &Node<'_>) -> Option<Vec<u32>> {
         return node.refuse("weights of which one is above 0");
     }
     Some(weights)
+}
+
+fn pool(fields: &Fields<'_>, into: &mut PoolSpec) {
+    fields.number_into("min", 0..=1_000, &mut into.min);
+    fields.number_into("max", 1..=1_000, &mut into.max);
+    fields.duration_into("idle", 1_000..=86_400_000, &mut into.idle_ms);
+    fields.duration_into("age", 1_000..=604_800_000, &mut into.age_ms);
+    fields.duration_into(
+        "connect_timeout",
+        10..=600_000,
+        &mut into.connect_timeout_ms,
+    );
+    ordered(
+        fields,
+        ("min", &mut into.min),
+        ("max", into.max),
+        u32::to_string,
+    );
 }
 
 /// A preset by its name, or a table over a preset or over what is in force.
@@ -448,6 +469,28 @@ fn tool_name(node: &Node<'_>) -> Option<String> {
     }
 }
 
+/// Whether its connections may be counted ones: plain HTTP on this machine, as far as the text says.
+fn pooled(transport: &Transport) -> bool {
+    let url = match transport {
+        Transport::Http { .. } => return true,
+        Transport::Url { url, .. } => url.to_ascii_lowercase(),
+        Transport::Stdio { .. } | Transport::Sse { .. } => return false,
+    };
+    let Some(rest) = url.strip_prefix("http://") else {
+        return url.starts_with('$');
+    };
+    let host = rest.split(['/', '?', '#']).next().unwrap_or_default();
+    let name = match host.strip_prefix('[') {
+        Some(six) => six.split(']').next().unwrap_or_default(),
+        None => host.split(':').next().unwrap_or_default(),
+    };
+    host.contains("${")
+        || name == "localhost"
+        || name
+            .parse::<std::net::IpAddr>()
+            .is_ok_and(|address| address.is_loopback())
+}
+
 /// What a server says must have an effect on a server of its kind; what it inherits applies where it can.
 pub(super) fn fits(server: &Fields<'_>, transport: &Transport, spec: &mut Exposure) {
     let pipes = matches!(transport, Transport::Stdio { .. });
@@ -468,6 +511,12 @@ pub(super) fn fits(server: &Fields<'_>, transport: &Transport, spec: &mut Exposu
         {
             own.without_effect("max_clients", "unless sharing is \"per_client\"");
             own.without_effect("client_idle", "unless sharing is \"per_client\"");
+        }
+        if !pooled(transport) {
+            own.without_effect(
+                "pool",
+                "unless the server speaks plain HTTP on this machine",
+            );
         }
         if !weighted {
             own.without_effect("weights", "unless balance is \"weighted_round_robin\"");

@@ -2,8 +2,8 @@ use super::*;
 use flotilla_contract::{
     ServerSpec,
     gateway::{
-        Backoff, Balance, Bucket, FailureClass, GatewaySpec, NamePolicy, RetryPreset, Sharing,
-        ToolSpec, Window,
+        Backoff, Balance, Bucket, Exposure, FailureClass, GatewaySpec, NamePolicy, PoolSpec,
+        RetryPreset, Sharing, ToolSpec, Window,
     },
     spec::{Check, DependencyCondition, RestartWhen, Transport, Value},
 };
@@ -458,7 +458,7 @@ breaker = "off"
 command = "m"
 gateway.expose = false
 [servers.fetch]
-url = "http://f/mcp"
+url = "http://127.0.0.1:9/mcp"
 [servers.fetch.gateway]
 sharing = "per_client"
 max_clients = 4
@@ -466,6 +466,7 @@ client_idle = "1m"
 balance = "weighted_round_robin"
 weights = [3, 0]
 max_in_flight = 5
+pool = { min = 2, max = 4, idle = "1m", age = "2h", connect_timeout = "3s" }
 queue_timeout = "1s"
 timeout = "30s"
 total_timeout = "90s"
@@ -547,6 +548,16 @@ plain = { cache = false }
         ),
         (5, 7, 1_000, 30_000, 90_000)
     );
+    assert_eq!(
+        fetch.pool,
+        PoolSpec {
+            min: 2,
+            max: 4,
+            idle_ms: 60_000,
+            age_ms: 7_200_000,
+            connect_timeout_ms: 3_000,
+        }
+    );
     let retry = &fetch.retry;
     assert_eq!(
         (
@@ -612,12 +623,19 @@ fn the_profile_sets_what_holds_at_the_gateway() {
             )
         );
         assert_eq!(http.retry, RetryPreset::Standard.spec());
+        assert_eq!((http.pool.min, http.pool.max), (5, 50));
     }
-    // Unless it is named, none holds anything back.
-    for profile in ["", "profile = \"development\"", "profile = \"test\""] {
-        let (gateway, http, pipes) = of(profile);
+    // Unless it is named, none limits rates.
+    for (profile, max) in [
+        ("", 50),
+        ("profile = \"development\"", 5),
+        ("profile = \"test\"", 2),
+    ] {
+        let (gateway, http, _) = of(profile);
         assert_eq!(gateway, GatewaySpec::default());
-        assert!(http.is_default() && pipes.is_default());
+        let mut expected = Exposure::default();
+        (expected.pool.min, expected.pool.max) = (1, max);
+        assert_eq!(http, expected, "{profile}");
     }
     let off =
         parse("profile = \"production\"\ngateway = { tool_rate = \"off\", client_rate = \"off\" }")
@@ -679,7 +697,7 @@ fn what_is_wrong_with_the_gateway() {
 fn what_is_wrong_with_a_server_at_the_gateway() {
     let at = |lines: &str, expected: &[&str]| {
         check(
-            &format!("[servers.a]\nurl = \"http://a/mcp\"\n[servers.a.gateway]\n{lines}\n"),
+            &format!("[servers.a]\nurl = \"http://[::1]/mcp\"\n[servers.a.gateway]\n{lines}\n"),
             expected,
         );
     };
@@ -718,6 +736,13 @@ fn what_is_wrong_with_a_server_at_the_gateway() {
         &[
             "4:24 servers.a.gateway.breaker.failures: found the number 0; accepted is a whole number from 1 to 1000",
             "4:34 servers.a.gateway.breaker.open: found \"1ms\"; accepted is a duration from \"10ms\" to \"24h\"",
+        ],
+    );
+    at(
+        "pool = { min = 4, max = 2, age = \"8d\" }",
+        &[
+            "4:16 servers.a.gateway.pool.min: min 4 is above max 2; accepted is min up to max",
+            "4:34 servers.a.gateway.pool.age: found \"8d\"; accepted is a duration from \"1s\" to \"7d\"",
         ],
     );
     at(
@@ -767,11 +792,26 @@ fn what_is_wrong_with_a_server_at_the_gateway() {
         ],
     );
     check_server(
-        "command = \"x\"\ngateway = { sharing = \"per_client\", max_clients = 3 }",
+        "command = \"x\"\ngateway = { sharing = \"per_client\", max_clients = 3, pool = { min = 1 } }",
         &[
             "3:23 servers.a.gateway.sharing: found \"per_client\"; accepted is \"shared\": a server that speaks over its standard streams has one connection",
+            "3:61 servers.a.gateway.pool: pool has no effect unless the server speaks plain HTTP on this machine; remove it",
         ],
     );
+    for (url, amiss) in [
+        ("http://example.com/mcp", true),
+        ("http://localhost.example.com/mcp", true),
+        ("https://localhost/mcp", true),
+        ("http://localhost/mcp", false),
+        ("http://LOCALHOST:8080", false),
+        ("http://127.1.2.3:80/mcp", false),
+        ("http://${HOST}/mcp", false),
+    ] {
+        let found = parse(&format!(
+            "[servers.a]\nurl = \"{url}\"\ngateway.pool.max = 3\n"
+        ));
+        assert_eq!(found.is_err(), amiss, "{url}");
+    }
     check_server(
         "url = \"http://x/sse\"\ntransport = \"sse\"\ngateway.expose = false",
         &[
@@ -787,11 +827,14 @@ fn what_is_wrong_with_a_server_at_the_gateway() {
 #[test]
 fn a_bound_that_is_only_inherited_follows() {
     let fleet = parse(
-        "profile = \"production\"\n[defaults.gateway]\nsharing = \"per_client\"\nmax_clients = 3\n[servers.a]\nurl = \"http://a/mcp\"\n[servers.a.gateway]\ntotal_timeout = \"20s\"\nretry.max = \"500ms\"\n[servers.b]\ncommand = \"b\"",
+        "profile = \"production\"\n[defaults.gateway]\nsharing = \"per_client\"\nmax_clients = 3\n[servers.a]\nurl = \"http://localhost/mcp\"\n[servers.a.gateway]\ntotal_timeout = \"20s\"\npool.max = 2\nretry.max = \"500ms\"\n[servers.b]\ncommand = \"b\"",
     )
     .unwrap();
     let a = &fleet.servers[0].gateway;
-    assert_eq!((a.timeout_ms, a.retry.base_ms), (20_000, 500));
+    assert_eq!(
+        (a.timeout_ms, a.pool.min, a.retry.base_ms),
+        (20_000, 2, 500)
+    );
     assert_eq!(
         (a.sharing, fleet.servers[1].gateway.sharing),
         (Sharing::PerClient, Sharing::Shared),
@@ -886,6 +929,7 @@ fn the_example_of_the_docs_is_valid_and_every_key_is_documented() {
         keys::CACHE,
         keys::CALLS,
         keys::EXPOSURE,
+        keys::POOL,
         keys::RETRY,
         keys::BREAKER,
         keys::TOOL,

@@ -25,6 +25,7 @@ fn every_way_a_session_fails_has_a_class_and_an_answer_to_did_it_run() {
     let text = || "x".to_owned();
     for (error, class, ran) in [
         (Error::Unreachable(text()), Network, Ran::No),
+        (Error::Busy(text()), Retryable, Ran::No),
         (Error::OldTransport, NonRetryable, Ran::No),
         (Error::DiedOnDiscover(Closed::Eof), Network, Ran::No),
         (Error::SessionLost(text()), Network, Ran::No),

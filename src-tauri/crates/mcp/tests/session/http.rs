@@ -817,14 +817,15 @@ async fn until(session: &Session, what: impl Fn(&PoolStats) -> bool) -> PoolStat
 #[tokio::test]
 async fn a_connection_is_used_again_after_either_kind_of_answer() {
     let mut server = Server::start().await;
-    let session = server.modern().await;
+    let target = HttpTarget::new(&HttpClient::new(), &server.url, []).unwrap();
+    let session = Session::http(target.clone(), Options::default());
     for _ in 0..3 {
         let calling = call(&session, RequestOptions::default());
         server
             .answer("POST tools/call", |id| result(id, json!(1)))
             .await;
         calling.await.unwrap().unwrap();
-        until(&session, |pool| pool.in_use == 0).await;
+        until(&session, |pool| pool.idle == 1).await;
 
         let calling = call(&session, RequestOptions::default());
         let (heard, reply) = server.hear("POST tools/call").await;
@@ -834,10 +835,15 @@ async fn a_connection_is_used_again_after_either_kind_of_answer() {
         hand.send(event(None, &answer)).await.unwrap();
         calling.await.unwrap().unwrap();
         drop(hand);
-        let pool = until(&session, |pool| pool.in_use == 0).await;
+        let pool = until(&session, |pool| pool.idle == 1).await;
         assert_eq!((pool.open, pool.state), (1, PoolState::Connected));
     }
-    // One that is not used is closed.
+    // One that is not used is closed, by the rules in force.
+    target.retune(PoolOptions {
+        min: 0,
+        idle: Duration::ZERO,
+        ..PoolOptions::default()
+    });
     until(&session, |pool| pool.open == 0).await;
     let calling = call(&session, RequestOptions::default());
     server
