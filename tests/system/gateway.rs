@@ -7,7 +7,7 @@ use flotilla_contract::{
     },
     gateway::{
         BreakerAct, BreakerParams, BreakerState, CacheClear, CallEnd, CallPick, CallQuery,
-        FaultParams, GatewayView, RejectedBy,
+        FaultParams, GatewayView, PoolState, RejectedBy,
     },
     state::Status,
 };
@@ -126,7 +126,8 @@ async fn settled(bed: &Bed, wanted: impl Fn(&GatewayView) -> bool) -> GatewayVie
         }
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
-    panic!("not seen: {:#?}", view(bed).await.servers);
+    let now = view(bed).await;
+    panic!("not seen: {:#?} {:#?}", now.servers, now.pools);
 }
 
 fn offers(view: &GatewayView, server: &str) -> u32 {
@@ -361,7 +362,16 @@ async fn killing_one_of_three_instances_under_load_fails_no_call_that_may_be_rep
     for worker in workers {
         assert_eq!(worker.await.unwrap(), Vec::<Value>::new());
     }
-    let seen = view(&bed).await;
+    // Each process has its own connections, those of the killed ones are gone.
+    let seen = settled(&bed, |view| {
+        view.pools.len() == 3
+            && view.pools.iter().all(|pool| {
+                pool.state == PoolState::Connected
+                    && pool.open >= 1
+                    && (pool.in_use, pool.waiting, pool.max) == (0, 0, 50)
+            })
+    })
+    .await;
     assert!(
         seen.totals.calls >= 300 && seen.totals.errors == 0,
         "{:#?}",
