@@ -55,6 +55,19 @@ struct Asked {
     correlation: Option<String>,
 }
 
+/// What becomes of a message.
+enum Next {
+    Answer(Box<Response<Body>>),
+    Modern(Arc<Identity>, Asked),
+    Legacy(Arc<Session>, Asked),
+}
+
+impl From<Response<Body>> for Next {
+    fn from(answer: Response<Body>) -> Self {
+        Self::Answer(Box::new(answer))
+    }
+}
+
 type Work = Pin<Box<dyn Future<Output = Result<Box<RawValue>, Fault>> + Send>>;
 
 impl Gateway {
@@ -146,9 +159,20 @@ impl Gateway {
                 Ok(Err(_)) => return plain(StatusCode::BAD_REQUEST, "the message broke off"),
                 Ok(Ok(body)) => body.to_bytes(),
             };
-        let received = match serve::parse(&bytes) {
+        let next = self.understand(headers, group.as_deref(), &bytes);
+        // What is needed of it was copied; a call may take long.
+        drop(bytes);
+        match next {
+            Next::Answer(answer) => *answer,
+            Next::Modern(identity, asked) => self.modern(identity, group, asked).await,
+            Next::Legacy(session, asked) => self.legacy(session, asked).await,
+        }
+    }
+
+    fn understand(&self, headers: &HeaderMap, group: Option<&str>, bytes: &[u8]) -> Next {
+        let received = match serve::parse(bytes) {
             Ok(received) => received,
-            Err(bad) => return json(StatusCode::BAD_REQUEST, bad.answer()),
+            Err(bad) => return json(StatusCode::BAD_REQUEST, bad.answer()).into(),
         };
         let correlation = text(headers, &CORRELATION).map(ToOwned::to_owned);
         match received {
@@ -158,7 +182,7 @@ impl Gateway {
                     || (text(headers, &VERSION) == Some(MODERN_VERSION) && method != "initialize");
                 if modern {
                     if let Some(refusal) = self.refuse_modern(headers, id, &method, &fields) {
-                        return refusal;
+                        return refusal.into();
                     }
                     let identity = self.identity_of(headers, &fields);
                     let asked = Asked {
@@ -167,14 +191,15 @@ impl Gateway {
                         params: params.map(ToOwned::to_owned),
                         correlation,
                     };
-                    return self.modern(identity, group, asked).await;
+                    return Next::Modern(identity, asked);
                 }
                 if method == "initialize" {
-                    return self.initialize(headers, group, id, &fields);
+                    let group = group.map(ToOwned::to_owned);
+                    return self.initialize(headers, group, id, &fields).into();
                 }
                 let session = match self.session(headers, Some(id)) {
                     Ok(session) => session,
-                    Err(refusal) => return *refusal,
+                    Err(refusal) => return Next::Answer(refusal),
                 };
                 let asked = Asked {
                     id: id.to_owned(),
@@ -182,7 +207,7 @@ impl Gateway {
                     params: params.map(ToOwned::to_owned),
                     correlation,
                 };
-                self.legacy(session, asked).await
+                Next::Legacy(session, asked)
             }
             Received::Notification { method, params } => {
                 let fields = Fields::of(params);
@@ -191,20 +216,20 @@ impl Gateway {
                 {
                     let session = match self.session(headers, None) {
                         Ok(session) => session,
-                        Err(refusal) => return *refusal,
+                        Err(refusal) => return Next::Answer(refusal),
                     };
                     self.told(&session, &method, &fields);
                 }
-                plain(StatusCode::ACCEPTED, "")
+                plain(StatusCode::ACCEPTED, "").into()
             }
             Received::Response { id, outcome } => {
                 let session = match self.session(headers, None) {
                     Ok(session) => session,
-                    Err(refusal) => return *refusal,
+                    Err(refusal) => return Next::Answer(refusal),
                 };
                 let answer: Answer = outcome.map(ToOwned::to_owned).map_err(ToOwned::to_owned);
                 session.answered(id.get(), answer);
-                plain(StatusCode::ACCEPTED, "")
+                plain(StatusCode::ACCEPTED, "").into()
             }
         }
     }

@@ -105,6 +105,13 @@ fn span(wait: Duration) -> String {
     }
 }
 
+impl Target {
+    /// What is sent, but for the name.
+    fn params<'a>(&'a self, call: &'a Call) -> Option<&'a RawValue> {
+        self.params.as_deref().or(call.params.as_deref())
+    }
+}
+
 /// What the cache does not keep.
 enum Unkept {
     Result(Box<RawValue>),
@@ -116,8 +123,10 @@ struct Target {
     server: Arc<Server>,
     /// The server's own name of the tool or prompt, or the URI.
     name: String,
-    /// With the names that the server knows.
+    /// The parameters, where they are others than the client's.
     params: Option<Box<RawValue>>,
+    /// `name` in them is to be the server's own.
+    named: bool,
     is_tool: bool,
     /// Running it twice is as good as once.
     repeatable: bool,
@@ -247,11 +256,6 @@ impl Gateway {
         let unknown = |what: &str, name: &str| {
             Fault::invalid(format!("unknown {what}: no server offers {name:?}"))
         };
-        let renamed = |owner: &crate::names::Target| {
-            call.params
-                .as_deref()
-                .map(|params| serve::set_field(params, "name", &owner.name))
-        };
         match call.method.as_str() {
             "tools/call" => {
                 let name = fields.text("name").ok_or_else(|| missing("name"))?;
@@ -261,7 +265,8 @@ impl Gateway {
                 let server = self.server(&owner.server)?;
                 Ok(Target {
                     repeatable: server.is_repeatable(&owner.name),
-                    params: renamed(owner),
+                    params: None,
+                    named: true,
                     name: owner.name.clone(),
                     is_tool: true,
                     server,
@@ -274,7 +279,8 @@ impl Gateway {
                     .ok_or_else(|| unknown("prompt", &name))?;
                 Ok(Target {
                     server: self.server(&owner.server)?,
-                    params: renamed(owner),
+                    params: None,
+                    named: true,
                     name: owner.name.clone(),
                     is_tool: false,
                     repeatable: true,
@@ -285,7 +291,8 @@ impl Gateway {
                 Ok(Target {
                     server: self.resource_owner(call, &uri)?,
                     name: uri.into_owned(),
-                    params: call.params.clone(),
+                    params: None,
+                    named: false,
                     is_tool: false,
                     repeatable: true,
                 })
@@ -300,7 +307,8 @@ impl Gateway {
                 Ok(Target {
                     server: self.server(&server)?,
                     name: id.into_owned(),
-                    params: call.params.clone(),
+                    params: None,
+                    named: false,
                     is_tool: false,
                     repeatable: method == "tasks/get",
                 })
@@ -319,6 +327,7 @@ impl Gateway {
                             .params
                             .as_deref()
                             .map(|params| serve::set_raw(params, "ref", &about)),
+                        named: false,
                         name: owner.name.clone(),
                         is_tool: false,
                         repeatable: true,
@@ -334,7 +343,8 @@ impl Gateway {
                 Ok(Target {
                     server,
                     name: uri.into_owned(),
-                    params: call.params.clone(),
+                    params: None,
+                    named: false,
                     is_tool: false,
                     repeatable: true,
                 })
@@ -389,7 +399,7 @@ impl Gateway {
         let question = Question {
             server: &target.server.id,
             tool: &target.name,
-            arguments: Fields::of(target.params.as_deref()).raw("arguments"),
+            arguments: Fields::of(target.params(call)).raw("arguments"),
             // An answer is kept as it was translated.
             whose: era_word(call.identity.era),
         };
@@ -498,7 +508,7 @@ impl Gateway {
                     self.inner.moved(server, admitted.done(Some(true)));
                     server.tried(!failed);
                     self.inner.tasks.note(&server.id, &result);
-                    return Ok(translated(call, &result, &peer));
+                    return Ok(translated(call, result, &peer));
                 }
                 Err(error) => error,
             };
@@ -555,16 +565,17 @@ impl Gateway {
             .session
             .as_ref()
             .map(|session| session.opened(&target.server.id, &call.say.0));
-        let mut params = target.params.clone();
+        let mut next = None;
         for _ in 0..ROUNDS {
+            let params = next.as_deref().or(target.params(call));
             let result = self
-                .ask(call, &upstream, params.as_deref(), limit, left)
+                .ask(call, target, &upstream, params, limit, left)
                 .await?;
             // A modern server's question to a legacy client: we ask it, and send the call again with what it said.
             match (&call.session, call.identity.era) {
                 (Some(session), Era::Legacy) if serve::needs_input(&result) => {
-                    params = Some(
-                        self.gather(session, call, target.params.as_deref(), &result)
+                    next = Some(
+                        self.gather(session, call, target.params(call), &result)
                             .await?,
                     );
                 }
@@ -579,6 +590,7 @@ impl Gateway {
     async fn ask(
         &self,
         call: &Call,
+        target: &Target,
         upstream: &Upstream,
         params: Option<&RawValue>,
         limit: Duration,
@@ -599,6 +611,7 @@ impl Gateway {
             on_notification: Some(to_notes),
             client_capabilities: client_capabilities(call),
             log_level: level,
+            rename: target.named.then(|| ("name", target.name.clone())),
             cancel: call.cancel.clone(),
             ..RequestOptions::default()
         };
@@ -780,18 +793,18 @@ pub(crate) fn is_error(result: &RawValue) -> bool {
             .is_some_and(|value| value.get() == "true")
 }
 
-fn translated(call: &Call, result: &RawValue, peer: &Peer) -> Box<RawValue> {
+fn translated(call: &Call, result: Box<RawValue>, peer: &Peer) -> Box<RawValue> {
     let text = match (call.identity.era, peer.era) {
-        (Era::Modern, Era::Legacy) => serve::to_modern(&call.method, result),
-        (Era::Legacy, Era::Modern) => serve::to_legacy(&call.method, result),
-        _ => return result.to_owned(),
+        (Era::Modern, Era::Legacy) => serve::to_modern(&call.method, &result),
+        (Era::Legacy, Era::Modern) => serve::to_legacy(&call.method, &result),
+        _ => return result,
     };
-    match text {
-        std::borrow::Cow::Borrowed(_) => result.to_owned(),
-        std::borrow::Cow::Owned(text) => {
-            RawValue::from_string(text).unwrap_or_else(|_| result.to_owned())
-        }
-    }
+    let text = match text {
+        std::borrow::Cow::Borrowed(_) => None,
+        std::borrow::Cow::Owned(text) => Some(text),
+    };
+    text.and_then(|text| RawValue::from_string(text).ok())
+        .unwrap_or(result)
 }
 
 /// Whether an outcome speaks against the server; `None` when it says nothing about it.

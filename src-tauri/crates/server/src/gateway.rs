@@ -20,6 +20,8 @@ pub const GATEWAY_PORT: u16 = 8720;
 
 /// Connections at once; one more waits to be accepted.
 const MOST_CONNECTIONS: usize = 2_048;
+/// What a connection reads at once, at most (a head must fit, too): an idle one keeps that much.
+const BUFFER: usize = 64 * 1024;
 /// How long a client may take to send a request's head.
 const HEAD: Duration = Duration::from_secs(15);
 /// How long requests under way may take to end after a shutdown was asked for.
@@ -62,6 +64,7 @@ pub(crate) fn run(
                 let connection = hyper::server::conn::http1::Builder::new()
                     .timer(TokioTimer::new())
                     .header_read_timeout(HEAD)
+                    .max_buf_size(BUFFER)
                     .serve_connection(TokioIo::new(stream), answer);
                 tokio::pin!(connection);
                 tokio::select! {
