@@ -220,7 +220,7 @@ impl Core {
     }
 
     fn run_tasks(self: Arc<Self>) {
-        let tasks: [(&str, flotilla_supervisor::Boxed<()>); 7] = [
+        let tasks: [(&str, flotilla_supervisor::Boxed<()>); 8] = [
             ("views", Box::pin(crate::views::publish(self.clone()))),
             ("sampling", Box::pin(sampling::run(self.clone()))),
             ("config", Box::pin(crate::config::watch(self.clone()))),
@@ -233,6 +233,10 @@ impl Core {
             ),
             ("agents", Box::pin(crate::agents::follow(self.clone()))),
             ("gateway", Box::pin(crate::gateway::follow(self.clone()))),
+            (
+                "memory",
+                Box::pin(crate::gateway::give_back(self.gateway.clone())),
+            ),
             ("logs", Box::pin(discard_logs(self.clone()))),
         ];
         for (name, task) in tasks {

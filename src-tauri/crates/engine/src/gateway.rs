@@ -7,7 +7,7 @@ use flotilla_contract::{
     gateway::{BreakerState, CallRecord},
     state::{ProcessState, Status},
 };
-use flotilla_gateway::{AsClient, Boxed, Content, Fleet, Instance, Opened, Upstream};
+use flotilla_gateway::{AsClient, Boxed, Content, Fleet, Gateway, Instance, Opened, Upstream};
 use flotilla_mcp::PoolStats;
 use flotilla_store::{CallLog, EventLog, KeptCall};
 use serde_json::{Value, value::RawValue};
@@ -120,6 +120,14 @@ pub(crate) async fn follow(core: Arc<Core>) {
             Ok(_) | Err(RecvError::Lagged(_)) => {}
             Err(RecvError::Closed) => return,
         }
+    }
+}
+
+/// What a burst of calls left in memory goes back to the system once it is over.
+pub(crate) async fn give_back(gateway: Gateway) {
+    loop {
+        gateway.rested().await;
+        let _ = tokio::task::spawn_blocking(flotilla_os::give_back).await;
     }
 }
 

@@ -43,6 +43,10 @@ use tokio_util::sync::CancellationToken;
 
 /// What was left or forgotten is looked for this often.
 const SWEEP: Duration = Duration::from_secs(30);
+/// From so many bytes on, what calls left in memory is worth giving back.
+const MUCH: u64 = 8 << 20;
+/// Nothing was carried for so long: calls have come to rest.
+const REST: Duration = Duration::from_secs(1);
 /// What the servers tell a model, in bytes of all.
 const INSTRUCTIONS: usize = 16 << 10;
 
@@ -86,6 +90,9 @@ pub(crate) struct Inner {
     refusals: Mutex<Refusals>,
     address: Mutex<Option<String>>,
     calls: AtomicU64,
+    /// Bytes of calls since they last came to rest, and who waits until they do.
+    carried: AtomicU64,
+    much: Notify,
     pub(crate) chance: Mutex<Chance>,
     pub(crate) news: News,
     pub(crate) tasks: Tasks,
@@ -123,6 +130,8 @@ impl Gateway {
             refusals: Mutex::default(),
             address: Mutex::default(),
             calls: AtomicU64::new(0),
+            carried: AtomicU64::new(0),
+            much: Notify::new(),
             chance: Mutex::new(Chance::new(seed)),
             news: News::default(),
             tasks: Tasks::default(),
@@ -204,6 +213,20 @@ impl Gateway {
         }
         for server in self.inner.servers() {
             server.ended.cancel();
+        }
+    }
+
+    /// Waits until calls that carried much have come to rest. For one caller.
+    pub async fn rested(&self) {
+        let inner = &self.inner;
+        inner.much.notified().await;
+        loop {
+            let before = inner.carried.load(Ordering::Relaxed);
+            tokio::time::sleep(REST).await;
+            if inner.carried.load(Ordering::Relaxed) == before {
+                inner.carried.store(0, Ordering::Relaxed);
+                return;
+            }
         }
     }
 
@@ -620,6 +643,11 @@ impl Inner {
         if ended.end == CallEnd::Ok && !ended.cached {
             let added = ended.took.saturating_sub(tally.upstream);
             lock(&self.added).timed(added, now);
+        }
+        let bytes = tally.bytes();
+        let before = self.carried.fetch_add(bytes, Ordering::Relaxed);
+        if before < MUCH && before + bytes >= MUCH {
+            self.much.notify_one();
         }
         let number = self.calls.fetch_add(1, Ordering::Relaxed) + 1;
         // What went wrong is worth keeping whatever the share of the rest.

@@ -93,6 +93,11 @@ impl Tally {
         }
     }
 
+    /// In and out.
+    pub(crate) fn bytes(&self) -> u64 {
+        (self.bytes_in + self.bytes_out) as u64
+    }
+
     fn took(&self) -> Duration {
         self.began.elapsed()
     }

@@ -1,0 +1,51 @@
+//! Memory that the process has no more use for.
+
+/// Gives memory that was freed back to the system: the allocator of the GNU C library keeps it for later, after a burst often
+/// for good. Walks all of the heap, which takes milliseconds: for a moment of rest, off the threads that answer. Other
+/// allocators give memory back by themselves, and nothing is done.
+pub fn give_back() {
+    #[cfg(all(target_os = "linux", target_env = "gnu"))]
+    gnu::malloc_trim(0);
+}
+
+#[cfg(all(target_os = "linux", target_env = "gnu"))]
+mod gnu {
+    #[expect(
+        unsafe_code,
+        reason = "declares malloc_trim(3) as the C library has it; it may be called at any time, from any thread"
+    )]
+    unsafe extern "C" {
+        /// Keeps at least `pad` bytes at the top of the heap; tells whether anything was given back.
+        pub(super) safe fn malloc_trim(pad: usize) -> std::ffi::c_int;
+    }
+}
+
+#[cfg(all(test, target_os = "linux", target_env = "gnu"))]
+mod tests {
+    use super::*;
+
+    /// Resident memory that belongs to no file, in MiB.
+    fn resident() -> u64 {
+        let status = std::fs::read_to_string("/proc/self/status").unwrap();
+        let line = status.lines().find(|line| line.starts_with("RssAnon:"));
+        let kib = line.and_then(|line| line.split_whitespace().nth(1));
+        kib.unwrap().parse::<u64>().unwrap() / 1024
+    }
+
+    #[test]
+    fn what_a_burst_left_between_things_that_stay_goes_back() {
+        let before = resident();
+        // The last of each pair stays, so that the top of the heap is never free.
+        let burst: Vec<(Vec<u8>, Box<[u8]>)> = (0..512)
+            .map(|n| (vec![n as u8; 100_000], vec![1; 64].into_boxed_slice()))
+            .collect();
+        let stays: Vec<Box<[u8]>> = burst.into_iter().map(|(_, small)| small).collect();
+        give_back();
+        assert!(
+            resident() < before + 16,
+            "{before} MiB before, {} after",
+            resident()
+        );
+        assert_eq!(stays.len(), 512);
+    }
+}
