@@ -204,18 +204,26 @@ async fn a_server_that_hangs_lies_or_breaks_off_fails_only_the_call_it_does_it_t
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_large_answer_passes_whole_and_one_that_is_too_large_is_refused() {
+async fn a_large_answer_passes_whole_one_too_large_is_refused_and_the_memory_comes_back() {
     let port = serve(Arc::default()).await;
     let bed = bed(port, "timeout = \"60s\"\n").await;
     let client = Client::connect(&bed.gateway(), "operator").await;
-    let answer = client.call("bad__large", json!({})).await;
-    let text = answer["result"]["content"][0]["text"].as_str();
-    assert_eq!(text.map(str::len), Some(LARGE));
+    client.call("bad__fine", json!({})).await;
+    let before = resident(&bed);
+    for _ in 0..3 {
+        let answer = client.call("bad__large", json!({})).await;
+        let text = answer["result"]["content"][0]["text"].as_str();
+        assert_eq!(text.map(str::len), Some(LARGE));
+    }
     let refused = client.call("bad__too_large", json!({})).await;
     let message = refused["error"]["message"].as_str().unwrap_or_default();
     assert!(message.contains("16777216 bytes allowed"), "{refused}");
     let answer = client.call("bad__fine", json!({})).await;
     assert_eq!(answer["result"]["content"][0]["text"], "fine");
+    bed.eventually("the memory comes back", async || {
+        resident(&bed) < before + 20
+    })
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -125,6 +125,7 @@ pub(crate) async fn follow(core: Arc<Core>) {
 
 /// What a burst of calls left in memory goes back to the system once it is over.
 pub(crate) async fn give_back(gateway: Gateway) {
+    flotilla_os::keep_little();
     loop {
         gateway.rested().await;
         let _ = tokio::task::spawn_blocking(flotilla_os::give_back).await;

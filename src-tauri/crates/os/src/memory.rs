@@ -8,15 +8,35 @@ pub fn give_back() {
     gnu::malloc_trim(0);
 }
 
+/// Lets large blocks go back to the system as soon as they are freed, from now on and in the whole process. By itself the
+/// allocator of the GNU C library learns from the first large block to keep the next ones (`mallopt(3)`, M_MMAP_THRESHOLD): one
+/// answer of 15 MiB, and up to 30 MiB stay in each of its arenas, out of the reach of [`give_back`].
+pub fn keep_little() {
+    #[cfg(all(target_os = "linux", target_env = "gnu"))]
+    {
+        // Fails for no value within these bounds.
+        gnu::mallopt(gnu::M_MMAP_THRESHOLD, 512 << 10);
+        gnu::mallopt(gnu::M_TRIM_THRESHOLD, 1 << 20);
+    }
+}
+
 #[cfg(all(target_os = "linux", target_env = "gnu"))]
 mod gnu {
+    pub(super) const M_TRIM_THRESHOLD: std::ffi::c_int = -1;
+    pub(super) const M_MMAP_THRESHOLD: std::ffi::c_int = -3;
+
     #[expect(
         unsafe_code,
-        reason = "declares malloc_trim(3) as the C library has it; it may be called at any time, from any thread"
+        reason = "declares malloc_trim(3) and mallopt(3) as the C library has them; they may be called at any time, from any thread"
     )]
     unsafe extern "C" {
         /// Keeps at least `pad` bytes at the top of the heap; tells whether anything was given back.
         pub(super) safe fn malloc_trim(pad: usize) -> std::ffi::c_int;
+        /// Sets a parameter of the allocator; 1 when it was taken.
+        pub(super) safe fn mallopt(
+            parameter: std::ffi::c_int,
+            value: std::ffi::c_int,
+        ) -> std::ffi::c_int;
     }
 }
 
