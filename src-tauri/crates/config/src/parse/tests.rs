@@ -742,7 +742,7 @@ fn what_is_wrong_with_a_server_at_the_gateway() {
         "pool = { min = 4, max = 2, age = \"8d\" }",
         &[
             "4:16 servers.a.gateway.pool.min: min 4 is above max 2; accepted is min up to max",
-            "4:34 servers.a.gateway.pool.age: found \"8d\"; accepted is a duration from \"1s\" to \"7d\"",
+            "4:34 servers.a.gateway.pool.age: found \"8d\"; accepted is a duration from \"1s\" to \"168h\"",
         ],
     );
     at(
