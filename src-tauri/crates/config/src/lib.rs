@@ -6,12 +6,14 @@
 //! The functions of [`edit`] change a text and keep its comments and order; what they give back always parses. [`import`] turns the
 //! files of AI clients into tables to add. [`resolve`] turns a declared command into one that can be run.
 //!
-//! [`secrets`] is the only part with effects: the desktop's keyring, or a private file in the home.
+//! Two parts have effects. [`secrets`] is the desktop's keyring, or a private file in the home. [`clients`] puts the gateway into the
+//! file of an AI client, when the operator has seen what it would become, and takes it out again.
 //!
-//! What it never does: watch or write `fleet.toml`, start anything, write to another program's file, or print a secret.
+//! What it never does: watch or write `fleet.toml`, start anything, write to another program's file unasked, or print a secret.
 
 #![warn(missing_docs)]
 
+pub mod clients;
 mod diff;
 pub mod edit;
 pub mod file;

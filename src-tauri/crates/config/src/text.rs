@@ -4,7 +4,12 @@ use similar::TextDiff;
 /// SHA-256 of a text, in hexadecimal.
 #[must_use]
 pub fn hash(text: &str) -> String {
-    Sha256::digest(text.as_bytes())
+    hash_bytes(text.as_bytes())
+}
+
+/// SHA-256 of bytes, in hexadecimal.
+pub(crate) fn hash_bytes(bytes: &[u8]) -> String {
+    Sha256::digest(bytes)
         .iter()
         .map(|byte| format!("{byte:02x}"))
         .collect()

@@ -990,3 +990,178 @@ pub struct FaultParams {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub for_ms: Option<u64>,
 }
+
+// ---------------------------------------------------------------------------------------------- connecting clients
+
+/// Where to look for clients' files, and what they are to be given.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ClientQuery {
+    /// A project's folder, to look for its files as well.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub project: Option<String>,
+    /// The group whose address clients get (default: the whole gateway).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub group: Option<String>,
+}
+
+/// A file in which an AI client keeps its servers, and whether this gateway is among them.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct ClientTarget {
+    /// The client, for instance `Cursor`.
+    pub client: String,
+    /// Its file.
+    pub path: String,
+    /// Whether the file is a project's, not the user's.
+    pub project: bool,
+    /// Whether the file is there; it is made otherwise.
+    pub exists: bool,
+    /// Whether the client seems to be on this machine: its file or its folder is there.
+    pub installed: bool,
+    /// How the client would reach the gateway.
+    pub via: ClientVia,
+    /// Whether the gateway is in the file.
+    pub entry: ClientEntry,
+    /// The name under which it is, or would be.
+    pub name: String,
+    /// Why the file is not written, as a sentence; `paste` can be put there by hand.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub refused: Option<String>,
+    /// What makes the connection, in the file's own form.
+    pub paste: String,
+}
+
+/// How a client reaches the gateway.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum ClientVia {
+    /// By its address.
+    Http,
+    /// By starting `flotilla connect`, because its file knows only programs.
+    Stdio,
+}
+
+/// Whether the gateway is in a client's file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum ClientEntry {
+    /// It is not.
+    Absent,
+    /// It is, as it should be.
+    Current,
+    /// There is an entry of this name that says something else, for instance another port.
+    Differs,
+    /// The file cannot be read or understood; `refused` says why.
+    Unknown,
+}
+
+/// What is done to a client's file.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum ClientAct {
+    /// The gateway is put in, or its entry is brought up to date.
+    #[default]
+    Connect,
+    /// Its entry is taken out.
+    Disconnect,
+}
+
+/// A client's file and what is to be done to it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ClientConnect {
+    /// The file, one of those that `gateway.targets` names.
+    pub path: String,
+    /// What is done (default `connect`).
+    #[serde(default)]
+    pub act: ClientAct,
+    /// The project's folder with which it was found.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub project: Option<String>,
+    /// The group whose address the client gets (default: the whole gateway).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub group: Option<String>,
+    /// When it is written: the hash that the preview gave. A file that changed since then is not written.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hash: Option<String>,
+}
+
+/// What a client's file would become.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct ClientPreview {
+    /// The client.
+    pub client: String,
+    /// Its file.
+    pub path: String,
+    /// Whether the file is there; it is made otherwise.
+    pub exists: bool,
+    /// Whether anything would change.
+    pub changes: bool,
+    /// Changed lines with three lines around them, secrets masked.
+    pub diff: Vec<DiffLine>,
+    /// Of the file as it is; goes back with the order to write.
+    pub hash: String,
+}
+
+/// One line of a comparison.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct DiffLine {
+    /// What happens to it.
+    pub sign: DiffSign,
+    /// Its text, without the end of the line.
+    pub text: String,
+}
+
+/// What happens to a line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum DiffSign {
+    /// It stays.
+    Same,
+    /// It comes.
+    Added,
+    /// It goes.
+    Removed,
+    /// Lines that stay are left out here; `text` says how many.
+    Gap,
+}
+
+/// What was written, and how to undo it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct ClientWritten {
+    /// Names this change; new for each.
+    pub id: String,
+    /// The client.
+    pub client: String,
+    /// Its file, symbolic links followed.
+    pub path: String,
+    /// When.
+    pub at: Millis,
+    /// A copy of the file as it was; absent when there was none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub backup: Option<String>,
+    /// Hash of the file as it was; absent when there was none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub before: Option<String>,
+    /// Hash of what was written.
+    pub after: String,
+    /// Folders that were made for it, the innermost first.
+    pub folders: Vec<String>,
+}
+
+/// A change of a client's file to undo.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ClientUndo {
+    /// The id that `gateway.connect_write` gave.
+    pub id: String,
+}
+
+/// A change that was undone.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct ClientUndone {
+    /// The file.
+    pub path: String,
+    /// Whether the file is there now: it is gone when it was made by the change.
+    pub exists: bool,
+}

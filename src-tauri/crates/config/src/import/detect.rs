@@ -148,7 +148,7 @@ pub(super) fn is_secret_query(name: &str, value: &str) -> bool {
 }
 
 /// Whether this value of this name is a secret: what was written literally, and is not plainly something else.
-pub(super) fn is_secret(name: &str, value: &str) -> bool {
+pub(crate) fn is_secret(name: &str, value: &str) -> bool {
     let plain = value.is_empty()
         || ["true", "false", "none", "null", "yes", "no"].contains(&value.to_lowercase().as_str());
     let small_number = value.len() < 6 && value.bytes().all(|b| b.is_ascii_digit());

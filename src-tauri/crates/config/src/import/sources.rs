@@ -23,6 +23,18 @@ pub struct Paths {
 }
 
 impl Paths {
+    /// The files in which clients keep their servers, whether they are there or not, with the client and whether it is a project's.
+    pub(crate) fn files(&self) -> impl Iterator<Item = (&'static str, bool, PathBuf)> + '_ {
+        KNOWN.iter().filter_map(|(client, base, file)| {
+            let folder = match base {
+                Base::Home => &self.home,
+                Base::Config => &self.config,
+                Base::Project => self.project.as_ref()?,
+            };
+            Some((*client, *base == Base::Project, folder.join(file)))
+        })
+    }
+
     /// The folders of the user with this environment; `None` when it names no home.
     #[must_use]
     pub fn of(env: &BTreeMap<String, String>, project: Option<PathBuf>) -> Option<Self> {
@@ -145,15 +157,9 @@ pub(super) fn identify(path: Option<&Path>) -> Source {
 #[must_use]
 pub fn scan(paths: &Paths) -> Vec<ImportSource> {
     let mut seen = BTreeSet::new();
-    KNOWN
-        .iter()
-        .filter_map(|(client, base, file)| {
-            let folder = match base {
-                Base::Home => &paths.home,
-                Base::Config => &paths.config,
-                Base::Project => paths.project.as_ref()?,
-            };
-            let path = folder.join(file);
+    paths
+        .files()
+        .filter_map(|(client, _, path)| {
             if !path.is_file() || !seen.insert(path.clone()) {
                 return None;
             }
@@ -165,7 +171,7 @@ pub fn scan(paths: &Paths) -> Vec<ImportSource> {
                 Err(error) => (0, Some(error.to_string())),
             };
             (servers > 0 || error.is_some()).then(|| ImportSource {
-                client: (*client).to_owned(),
+                client: client.to_owned(),
                 path: path.display().to_string(),
                 servers,
                 error,
