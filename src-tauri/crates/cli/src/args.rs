@@ -78,6 +78,8 @@ pub(crate) enum Verb {
     Remove(Remove),
     /// Bring in the servers of an AI client's configuration file
     Import(Import),
+    /// Carry an MCP client's standard streams to the gateway; the client starts it
+    Connect(Connect),
     /// Check this machine: runtimes, ports, keyring, paths
     Doctor,
     /// Keep the secrets that fleet.toml refers to by name
@@ -275,6 +277,16 @@ pub(crate) struct Import {
     /// Do not ask
     #[arg(long, short, requires = "from")]
     pub(crate) yes: bool,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Connect {
+    /// The gateway's endpoint [default: the one of the engine that owns the home]
+    #[arg(long, value_name = "URL")]
+    pub(crate) url: Option<String>,
+    /// Only the servers of this group
+    #[arg(long, value_name = "NAME")]
+    pub(crate) group: Option<String>,
 }
 
 #[derive(Debug, Subcommand)]

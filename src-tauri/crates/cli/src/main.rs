@@ -2,10 +2,12 @@
 //!
 //! A command reads `engine.json` of the home, speaks to that engine over its control WebSocket and ends with what was
 //! observed: text for people, or with `--json` one stable object. It holds no state and starts nothing by itself.
+//! Two verbs are not such commands: `serve` is the engine, and `connect` carries an MCP client's standard streams to the gateway.
 //! The meaning of every exit code stands in `--help` and `docs/cli.md`.
 
 mod args;
 mod ask;
+mod connect;
 mod exit;
 mod fleet;
 mod follow;
@@ -60,13 +62,16 @@ async fn act(args: &Args) -> Result<(), Failure> {
     if let Verb::Serve(options) = &args.verb {
         return serve::serve(&home, options, args.production, args.json).await;
     }
+    if let Verb::Connect(options) = &args.verb {
+        return connect::connect(&home, options).await;
+    }
     let to = ask::Engine::connect(&home).await?;
     let out = show::Out::new(args.json);
     if args.production {
         to.expect_production().await?;
     }
     match &args.verb {
-        Verb::Serve(_) => Ok(()),
+        Verb::Serve(_) | Verb::Connect(_) => Ok(()),
         Verb::Open => open::open(&home, out).await,
         Verb::Status(names) => fleet::status(&to, names, out).await,
         Verb::List => fleet::list(&to, out).await,
