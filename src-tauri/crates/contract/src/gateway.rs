@@ -1029,6 +1029,9 @@ pub struct ClientTarget {
     pub refused: Option<String>,
     /// What makes the connection, in the file's own form.
     pub paste: String,
+    /// The change of this file that `gateway.connect_undo` can undo: the file still is what it wrote.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub undo: Option<String>,
 }
 
 /// How a client reaches the gateway.
@@ -1081,7 +1084,7 @@ pub struct ClientConnect {
     /// The group whose address the client gets (default: the whole gateway).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub group: Option<String>,
-    /// When it is written: the hash that the preview gave. A file that changed since then is not written.
+    /// When it is written: the hash that the preview gave. What was not shown so is not written.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub hash: Option<String>,
 }
@@ -1099,7 +1102,7 @@ pub struct ClientPreview {
     pub changes: bool,
     /// Changed lines with three lines around them, secrets masked.
     pub diff: Vec<DiffLine>,
-    /// Of the file as it is; goes back with the order to write.
+    /// Of the file as it is and as it would be; goes back with the order to write.
     pub hash: String,
 }
 
@@ -1153,7 +1156,7 @@ pub struct ClientWritten {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ClientUndo {
-    /// The id that `gateway.connect_write` gave.
+    /// The id that `gateway.connect_write` gave, or `gateway.targets` names.
     pub id: String,
 }
 

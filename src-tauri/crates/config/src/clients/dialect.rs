@@ -125,8 +125,20 @@ pub(super) fn files(paths: &Paths) -> Vec<Target> {
         all.iter()
             .any(|target| target.client == client && target.installed && !target.project)
     };
+    // A folder that holds the folder of another file of the same client is there for that one.
+    let elsewhere = |target: &Target| {
+        let folder = target.path.parent();
+        !target.path.is_file()
+            && all.iter().any(|other| {
+                other.client == target.client
+                    && !other.project
+                    && other.path.is_file()
+                    && folder.is_some_and(|folder| other.path.starts_with(folder))
+            })
+    };
     let mut first = BTreeSet::new();
     all.iter()
+        .filter(|target| target.project || !elsewhere(target))
         .filter(|target| {
             let is_first = !target.project && first.insert(target.client);
             target.installed || target.project || (is_first && !there(target.client))
@@ -177,6 +189,9 @@ impl Dialect {
     /// The entry as this client writes it.
     pub(super) fn entry(&self, entry: &Entry) -> Map<String, Value> {
         let value = match self.shape {
+            Shape::Program if entry.command.is_empty() => {
+                json!({ "command": "flotilla", "args": entry.args })
+            }
             Shape::Program => json!({ "command": entry.command, "args": entry.args }),
             Shape::Address(key, None) => json!({ key: entry.url }),
             Shape::Address(key, Some(kind)) => json!({ "type": kind, key: entry.url }),

@@ -64,6 +64,11 @@ fn bytes(path: &Path) -> Result<Option<Vec<u8>>, ClientError> {
         .map_err(|error| failed("read", path, error))
 }
 
+/// Hash of a file that can be read.
+pub(super) fn hash_of(path: &Path) -> Option<String> {
+    bytes(path).ok()?.as_deref().map(hash_bytes)
+}
+
 /// The text of a file; `None` where there is none.
 pub(super) fn read(path: &Path) -> Result<Option<String>, ClientError> {
     let Some(bytes) = bytes(path)? else {
@@ -190,6 +195,16 @@ impl Backups<'_> {
         found.sort_by(|a, b| (b.at, &b.id).cmp(&(a.at, &a.id)));
         found
     }
+
+    /// Forgets all but the latest changes, with the copies kept for them.
+    pub fn keep_latest(self, most: usize) {
+        let Self::In(folder) = self else {
+            return;
+        };
+        for written in self.records().iter().skip(most) {
+            forget(written, folder);
+        }
+    }
 }
 
 /// Restores the file byte by byte, or takes it away if the change made it. Only when it still is what was written.
@@ -226,16 +241,23 @@ pub fn undo(written: &ClientWritten, backups: Backups<'_>) -> Result<ClientUndon
             }
         }
     }
-    if let Some(copy) = &written.backup {
-        let _ = fs::remove_file(copy);
-    }
-    if let Backups::In(folder) = backups {
-        let _ = fs::remove_file(record_of(folder, &written.id));
+    match (backups, &written.backup) {
+        (Backups::In(folder), _) => forget(written, folder),
+        (Backups::Beside, Some(copy)) => drop(fs::remove_file(copy)),
+        (Backups::Beside, None) => {}
     }
     Ok(ClientUndone {
         path: written.path.clone(),
         exists: written.before.is_some(),
     })
+}
+
+/// Takes the copy and the record of a change away. A file that is gone already, or cannot be removed, costs its bytes only.
+fn forget(written: &ClientWritten, folder: &Path) {
+    if let Some(copy) = &written.backup {
+        let _ = fs::remove_file(copy);
+    }
+    let _ = fs::remove_file(record_of(folder, &written.id));
 }
 
 /// Makes the folders of a file. Gives those that were not there, the innermost first.

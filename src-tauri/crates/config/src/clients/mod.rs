@@ -17,7 +17,9 @@ pub use disk::{Backups, undo, write};
 
 use crate::{hash, import::Paths};
 use dialect::{Dialect, Format};
-use flotilla_contract::gateway::{ClientAct, ClientEntry, ClientPreview, ClientTarget, ClientVia};
+use flotilla_contract::gateway::{
+    ClientAct, ClientEntry, ClientPreview, ClientTarget, ClientVia, ClientWritten,
+};
 use serde_json::{Map, Value};
 use std::path::{Path, PathBuf};
 
@@ -51,7 +53,7 @@ pub enum ClientError {
         why: String,
     },
     /// The file changed since its preview.
-    #[error("write {path}: it changed since it was read; look at the preview again")]
+    #[error("write {path}: it changed since it was shown; look at the preview again")]
     Conflict {
         /// Which file.
         path: String,
@@ -73,7 +75,7 @@ pub struct Entry {
     pub name: String,
     /// The gateway's MCP endpoint.
     pub url: String,
-    /// The `flotilla` program.
+    /// The `flotilla` program; empty when it is not known where it is, and then clients that only start programs are not written.
     pub command: String,
     /// Its arguments.
     pub args: Vec<String>,
@@ -124,10 +126,15 @@ impl Preview {
         self.before.as_ref() != Some(&self.after)
     }
 
-    /// Of the file as it is.
+    /// Of what the file is and what it would become: whoever writes with the hash of a preview writes what was shown.
     #[must_use]
     pub fn hash(&self) -> String {
-        hash(self.before.as_deref().unwrap_or_default())
+        // No text of a file has a NUL character.
+        hash(&format!(
+            "{}\0{}",
+            self.before.as_deref().unwrap_or("\0"),
+            self.after
+        ))
     }
 
     /// The preview as a screen shows it: changed lines only, secrets masked.
@@ -163,13 +170,14 @@ impl Target {
         &self.path
     }
 
-    /// The target as a screen shows it.
+    /// The target as a screen shows it; `records` are the changes that could be undone ([`Backups::records`]).
     #[must_use]
-    pub fn shown(&self, entry: &Entry) -> ClientTarget {
+    pub fn shown(&self, entry: &Entry, records: &[ClientWritten]) -> ClientTarget {
         let (found, refused) = match self.look(entry) {
             Ok(found) => (found, None),
             Err(error) => ((ClientEntry::Unknown, entry.name.clone()), Some(error)),
         };
+        let undo = self.undoable(records).map(|record| record.id.clone());
         ClientTarget {
             client: self.client.to_owned(),
             path: self.path.display().to_string(),
@@ -181,15 +189,16 @@ impl Target {
             name: found.1,
             refused: refused.map(|error| match error {
                 ClientError::Refused { why, .. } => why,
-                other => other.to_string(),
+                other => format!("failed to {other}"),
             }),
             paste: self.dialect.paste(entry),
+            undo,
         }
     }
 
     /// Whether the gateway is in the file, and under which name.
     fn look(&self, entry: &Entry) -> Result<(ClientEntry, String), ClientError> {
-        self.writable()?;
+        self.writable(entry)?;
         let text = disk::read(&self.path)?.unwrap_or_default();
         let root = self.value(&text)?;
         let servers = self.servers(&root, &self.dialect.place(&root));
@@ -207,7 +216,7 @@ impl Target {
     /// # Errors
     /// When it cannot be read, is not what its client reads, or is in a format that is not written.
     pub fn preview(&self, entry: &Entry, act: ClientAct) -> Result<Preview, ClientError> {
-        self.writable()?;
+        self.writable(entry)?;
         let before = disk::read(&self.path)?;
         let text = before.clone().unwrap_or_default();
         let root = self.value(&text)?;
@@ -241,17 +250,21 @@ impl Target {
         Ok(Preview { before, after })
     }
 
-    fn writable(&self) -> Result<(), ClientError> {
-        if self.dialect.format == Format::Yaml {
-            return Err(ClientError::Refused {
-                path: self.path.display().to_string(),
-                why: format!(
-                    "the file of {} is YAML, which is not written here: paste the text there",
-                    self.client
-                ),
-            });
-        }
-        Ok(())
+    fn writable(&self, entry: &Entry) -> Result<(), ClientError> {
+        let client = self.client;
+        let why = if self.dialect.format == Format::Yaml {
+            format!("the file of {client} is YAML, which is not written here: paste the text there")
+        } else if self.dialect.via == ClientVia::Stdio && entry.command.is_empty() {
+            format!(
+                "{client} can only start programs, and where the program flotilla is was not found: paste the text there, with its path"
+            )
+        } else {
+            return Ok(());
+        };
+        Err(ClientError::Refused {
+            path: self.path.display().to_string(),
+            why,
+        })
     }
 
     fn odd(&self, error: String) -> ClientError {
@@ -308,10 +321,18 @@ impl Target {
                 .all(|key| wanted.contains_key(*key) || there.get(key).is_none())
     }
 
-    /// Whether the client would reach the gateway by its address.
+    /// The change of this file that can be undone: one of the records, if the file still is what it wrote.
     #[must_use]
-    pub fn via(&self) -> ClientVia {
-        self.dialect.via
+    pub fn undoable<'r>(&self, records: &'r [ClientWritten]) -> Option<&'r ClientWritten> {
+        // A file that was made is recorded as its client names it, one that was there with links followed.
+        let paths = [self.path.clone(), self.path.canonicalize().ok()?];
+        let mut of_it = records
+            .iter()
+            .filter(|record| paths.iter().any(|path| *path == Path::new(&record.path)))
+            .peekable();
+        of_it.peek()?;
+        let now = disk::hash_of(&self.path)?;
+        of_it.find(|record| record.after == now)
     }
 }
 

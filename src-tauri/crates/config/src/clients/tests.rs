@@ -152,7 +152,7 @@ fn each_client_in_its_dialect() {
         let wanted: Value = serde_json::from_str(&wanted.replace("$URL", URL)).unwrap();
         assert_eq!(target.value(&preview.after).unwrap(), wanted, "{client}");
         assert_eq!(
-            target.shown(&entry()).paste,
+            target.shown(&entry(), &[]).paste,
             preview.after,
             "{client}: a new file is what one would paste"
         );
@@ -328,7 +328,7 @@ fn what_is_too_odd_is_refused_and_yaml_is_for_pasting() {
             "{text}: {error}"
         );
     }
-    let shown = machine.target("Cursor").shown(&entry());
+    let shown = machine.target("Cursor").shown(&entry(), &[]);
     assert_eq!(shown.entry, ClientEntry::Unknown);
     assert!(shown.refused.is_some());
     let goose = machine.target("Goose");
@@ -336,7 +336,7 @@ fn what_is_too_odd_is_refused_and_yaml_is_for_pasting() {
         goose.preview(&entry(), ClientAct::Connect),
         Err(ClientError::Refused { .. })
     ));
-    let shown = goose.shown(&entry());
+    let shown = goose.shown(&entry(), &[]);
     assert!(shown.paste.contains("uri: http://127.0.0.1:8720/mcp"));
     assert!(shown.refused.is_some_and(|why| why.contains("YAML")));
     fs::write(machine.home(CURSOR), b"\xff\xfe{}").unwrap();
@@ -360,7 +360,7 @@ fn which_files_are_offered() {
     fs::create_dir_all(machine.dir.path().join("project")).unwrap();
     let list: Vec<ClientTarget> = targets(&machine.paths(true))
         .iter()
-        .map(|target| target.shown(&entry()))
+        .map(|target| target.shown(&entry(), &[]))
         .collect();
     let of = |client: &str| -> Vec<&ClientTarget> {
         list.iter().filter(|t| t.client == client).collect()
@@ -382,6 +382,13 @@ fn which_files_are_offered() {
         list.iter().all(|t| !t.path.ends_with("User/settings.json")),
         "VS Code has a file of its own for servers"
     );
+    let file = machine.put(".codeium/windsurf/mcp_config.json", "{}");
+    let offered: Vec<PathBuf> = targets(&machine.paths(false))
+        .into_iter()
+        .filter(|target| target.client == "Windsurf")
+        .map(|target| target.path)
+        .collect();
+    assert_eq!(offered, [file], "its folder speaks for no other file");
     let env: BTreeMap<String, String> = [("HOME".to_owned(), "/h".to_owned())].into();
     assert!(Paths::of(&env, None).is_some_and(|paths| targets(&paths).len() > 10));
 }
@@ -403,6 +410,9 @@ fn written_and_undone() {
     let written = write(&target, &preview, backups, 7).unwrap();
     assert_eq!(fs::read_to_string(&path).unwrap(), preview.after);
     assert_eq!(backups.records(), std::slice::from_ref(&written));
+    let offered = |file: &Target| file.shown(&entry(), &backups.records()).undo;
+    assert_eq!(offered(&target), Some(written.id.clone()));
+    assert_eq!(offered(&machine.target("Windsurf")), None, "another file");
     // Twice from the same preview: the file is another one now.
     assert!(matches!(
         write(&target, &preview, backups, 8),
@@ -410,6 +420,7 @@ fn written_and_undone() {
     ));
     // Somebody goes on with it.
     fs::write(&path, format!("{} ", preview.after)).unwrap();
+    assert_eq!(offered(&target), None, "somebody has built on it");
     let error = undo(&written, backups).unwrap_err();
     assert!(matches!(error, ClientError::Changed { .. }), "{error}");
     assert!(error.to_string().contains("both are kept"));
@@ -421,6 +432,64 @@ fn written_and_undone() {
     assert_eq!(backups.records(), []);
     assert_eq!(fs::read_dir(&folder).unwrap().count(), 0);
     assert!(undo(&written, backups).is_ok(), "twice does no harm");
+}
+
+#[test]
+fn a_hash_stands_for_what_was_shown() {
+    let machine = Machine::new();
+    let hash = |url: &str| {
+        let entry = Entry::new(url, "/opt/flotilla");
+        let preview = machine.target("Cursor").preview(&entry, ClientAct::Connect);
+        preview.unwrap().hash()
+    };
+    let without_file = hash(URL);
+    assert_ne!(without_file, hash("http://127.0.0.1:1/mcp"), "another text");
+    machine.put(CURSOR, "");
+    let empty_file = hash(URL);
+    assert_ne!(without_file, empty_file, "no file is not an empty one");
+    machine.put(CURSOR, "{}");
+    assert_ne!(empty_file, hash(URL), "another file");
+}
+
+#[test]
+fn only_the_latest_changes_are_kept() {
+    let machine = Machine::new();
+    let folder = machine.backups();
+    let backups = Backups::In(&folder);
+    for at in 1..=3 {
+        machine.put(CURSOR, &format!("{{\"a\": {at}}}"));
+        let target = machine.target("Cursor");
+        let preview = target.preview(&entry(), ClientAct::Connect).unwrap();
+        write(&target, &preview, backups, at).unwrap();
+    }
+    backups.keep_latest(1);
+    let left: Vec<_> = backups.records().iter().map(|record| record.at).collect();
+    assert_eq!((left, fs::read_dir(&folder).unwrap().count()), (vec![3], 2));
+}
+
+#[test]
+fn without_the_program_a_client_that_only_starts_programs_is_not_written() {
+    let machine = Machine::new();
+    let unknown = Entry::new(URL, "");
+    let desktop = machine.target("Claude Desktop");
+    assert!(desktop.preview(&unknown, ClientAct::Connect).is_err());
+    let shown = desktop.shown(&unknown, &[]);
+    assert!(
+        shown
+            .refused
+            .is_some_and(|why| why.contains("was not found"))
+    );
+    assert!(
+        shown.paste.contains(r#""command": "flotilla""#),
+        "{}",
+        shown.paste
+    );
+    assert!(
+        machine
+            .target("Cursor")
+            .preview(&unknown, ClientAct::Connect)
+            .is_ok()
+    );
 }
 
 #[test]
