@@ -71,6 +71,7 @@ async fn start(home: &Path) -> Result<(Link, Running), Link> {
     let options = Options {
         home: home.into(),
         config: None,
+        bridge: flotilla_remote::bridge(&program, home),
         guard: vec![program.into(), GUARD.into()],
         production: false,
         // As the configuration says.

@@ -28,6 +28,7 @@ pub(crate) async fn serve(
     let options = Options {
         home: home.into(),
         config: args.config.clone(),
+        bridge: flotilla_remote::bridge(&program, home),
         guard: vec![program.into(), GUARD.into()],
         production,
         sample_interval,

@@ -8,7 +8,8 @@ use crate::{
     frame::{EngineInfo, FleetSnapshot},
     gateway::{
         BreakerParams, BreakerView, CacheClear, CacheCleared, CallDetail, CallPick, CallQuery,
-        CallRecord, Fault, FaultParams, GatewayView,
+        CallRecord, ClientConnect, ClientPreview, ClientQuery, ClientTarget, ClientUndo,
+        ClientUndone, ClientWritten, Fault, FaultParams, GatewayView,
     },
     log::{LogEntry, LogQuery},
     metric::{MetricAnswer, MetricQuery, PageSample},
@@ -178,6 +179,14 @@ commands! {
     "gateway.cache_clear" gateway_cache_clear GatewayCacheClear(CacheClear) -> CacheCleared;
     #[doc = "Inject a fault into calls of a server, for a drill, or end it."]
     "gateway.fault" gateway_fault GatewayFault(FaultParams) -> Vec<Fault>;
+    #[doc = "Files in which AI clients on this machine keep their servers, and whether the gateway is in them."]
+    "gateway.targets" gateway_targets GatewayTargets(ClientQuery) -> Vec<ClientTarget>;
+    #[doc = "What a client's file would become with the gateway in it; nothing is written."]
+    "gateway.connect_preview" gateway_connect_preview GatewayConnectPreview(ClientConnect) -> ClientPreview;
+    #[doc = "Put the gateway into a client's file as the preview showed it, and keep a copy of the file."]
+    "gateway.connect_write" gateway_connect_write GatewayConnectWrite(ClientConnect) -> ClientWritten;
+    #[doc = "Restore a client's file byte by byte, if it still is what was written."]
+    "gateway.connect_undo" gateway_connect_undo GatewayConnectUndo(ClientUndo) -> ClientUndone;
     #[doc = "Log lines."]
     "logs.read" logs_read LogsRead(LogQuery) -> Vec<LogEntry>;
     #[doc = "Events, newest first."]

@@ -24,6 +24,9 @@ pub struct Options {
     /// Command line of the guard process: program, then arguments; the mark of the boot is added. Host binaries
     /// re-execute themselves with [`flotilla_os::guard::ARGUMENT`].
     pub guard: Vec<OsString>,
+    /// Command line with which an AI client that can only start programs reaches the gateway (`flotilla connect`): program, then
+    /// arguments. Empty where there is no such program; then the files of these clients are not written.
+    pub bridge: Vec<String>,
     /// Refuse state that others may read, and secrets that everybody knows.
     pub production: bool,
     /// Distance of two samplings; `None`: as the configuration says (default 2 s). Zero switches sampling off.

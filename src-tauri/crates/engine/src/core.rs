@@ -2,6 +2,7 @@
 
 use crate::{
     api::{Boot, Options, StartError},
+    clients::Clients,
     clock,
     config::ConfigState,
     facts::Facts,
@@ -84,6 +85,7 @@ pub(crate) struct Core {
     pub(crate) config: ConfigState,
     pub(crate) playground: Playground,
     pub(crate) imports: Imports,
+    pub(crate) clients: Clients,
     pub(crate) listeners: Mutex<Vec<Listener>>,
     pub(crate) notices: Mutex<Vec<String>>,
     pub(crate) sample_interval: Duration,
@@ -181,6 +183,7 @@ impl Core {
             interval: sample_interval.max(Duration::from_millis(100)),
             ..Default::default()
         };
+        let clients = Clients::new(home.path(), options.bridge);
         let core = Arc::new(Self {
             home,
             token: uuid::Uuid::new_v4().simple().to_string()
@@ -205,6 +208,7 @@ impl Core {
             config: ConfigState::new(path, loaded),
             playground: Playground::default(),
             imports: Imports::default(),
+            clients,
             listeners: Mutex::default(),
             notices: Mutex::new(notices),
             sample_interval,

@@ -25,7 +25,8 @@ use flotilla_contract::{
     frame::{EngineInfo, FleetSnapshot},
     gateway::{
         BreakerParams, BreakerView, CacheClear, CacheCleared, CallDetail, CallPick, CallQuery,
-        CallRecord, Fault, FaultParams, GatewayView,
+        CallRecord, ClientAct, ClientConnect, ClientPreview, ClientQuery, ClientTarget, ClientUndo,
+        ClientUndone, ClientWritten, Fault, FaultParams, GatewayView,
     },
     log::{LogEntry, LogQuery},
     metric::{MetricAnswer, MetricQuery, PageSample},
@@ -533,6 +534,63 @@ impl Handler for Core {
         )
         .await;
         Ok(faults)
+    }
+
+    async fn gateway_targets(
+        &self,
+        _: &Caller,
+        params: ClientQuery,
+    ) -> Result<Vec<ClientTarget>, WireError> {
+        self.client_targets(&params).await
+    }
+
+    async fn gateway_connect_preview(
+        &self,
+        _: &Caller,
+        params: ClientConnect,
+    ) -> Result<ClientPreview, WireError> {
+        self.client_preview(params).await
+    }
+
+    async fn gateway_connect_write(
+        &self,
+        caller: &Caller,
+        params: ClientConnect,
+    ) -> Result<ClientWritten, WireError> {
+        let (path, act) = (params.path.clone(), params.act);
+        let done = self.client_write(params).await;
+        let said = match &done {
+            Ok(written) => {
+                let what = match act {
+                    ClientAct::Connect => "the gateway is in it",
+                    ClientAct::Disconnect => "the gateway is out of it",
+                };
+                format!("{}: {}, {what}", written.client, written.path)
+            }
+            Err(error) => format!("failed to {}", error.message),
+        };
+        let outcome = std::iter::once((None, said.as_str(), done.is_ok()));
+        self.record_actions(caller, "gateway.connect_write", &path, outcome)
+            .await;
+        done
+    }
+
+    async fn gateway_connect_undo(
+        &self,
+        caller: &Caller,
+        params: ClientUndo,
+    ) -> Result<ClientUndone, WireError> {
+        let id = params.id.clone();
+        let done = self.client_undo(params).await;
+        let said = match &done {
+            Ok(undone) if undone.exists => format!("{} is as it was", undone.path),
+            Ok(undone) => format!("{} is gone, as it was", undone.path),
+            Err(error) => format!("failed to {}", error.message),
+        };
+        let outcome = std::iter::once((None, said.as_str(), done.is_ok()));
+        self.record_actions(caller, "gateway.connect_undo", &id, outcome)
+            .await;
+        done
     }
 
     async fn logs_read(&self, _: &Caller, params: LogQuery) -> Result<Vec<LogEntry>, WireError> {

@@ -13,18 +13,20 @@
 //!
 //! # Its queues
 //! Deltas and ticks: 64 per subscriber, then it starts afresh with a snapshot. Log readers hold a position in each ring.
-//! Previews of imports: 8, for 15 minutes. Calls from the playground: 200 remembered, 16 MiB of results.
+//! Previews of imports: 8, for 15 minutes. Changes of clients' files that can be undone: 32. Calls from the playground: 200 remembered, 16 MiB of results.
 //!
 //! # Two truths kept apart
 //! `fleet.toml` declares; start, stop and scale write an override into the store. What is wanted of a server is worked
 //! out from both, in one place (`Core::desired`). Editing a field in the file clears the override of that field only.
 //!
 //! # What it never does
-//! It opens no listener and knows no window: hosts do, through [`Handle`]. It never keeps an observed state as truth
+//! It opens no listener and knows no window: hosts do, through [`Handle`]. It writes no file of another program unless the operator was
+//! shown what it would become. It never keeps an observed state as truth
 //! over a restart.
 
 mod agents;
 mod api;
+mod clients;
 mod clock;
 mod config;
 mod core;

@@ -62,3 +62,47 @@ impl Boot {
 pub fn default_home() -> Option<PathBuf> {
     Some(dirs::data_dir()?.join("flotilla"))
 }
+
+/// The command line with which an AI client starts the bridge to the gateway of this home, for a host that is `program`: that
+/// program itself if it is `flotilla`, or the one beside it. Empty where there is none, or its path is no text.
+#[must_use]
+pub fn bridge(program: &Path, home: &Path) -> Vec<String> {
+    let name = format!("flotilla{}", std::env::consts::EXE_SUFFIX);
+    let flotilla = program.with_file_name(name);
+    let Some(command) = flotilla.to_str().filter(|_| flotilla.is_file()) else {
+        return Vec::new();
+    };
+    let mut line = vec![command.to_owned(), "connect".into()];
+    if default_home().as_deref() != Some(home) {
+        let Some(home) = home.to_str() else {
+            return Vec::new();
+        };
+        line.extend(["--home".into(), home.to_owned()]);
+    }
+    line
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_bridge_is_the_program_beside_the_host_and_names_a_home_of_its_own() {
+        let dir = tempfile::tempdir().unwrap();
+        let host = dir.path().join("flotilla-desktop");
+        let home = dir.path().join("home");
+        assert_eq!(bridge(&host, &home), [""; 0]);
+        let flotilla = dir
+            .path()
+            .join(format!("flotilla{}", std::env::consts::EXE_SUFFIX));
+        std::fs::write(&flotilla, "").unwrap();
+        let program = flotilla.to_str().unwrap();
+        assert_eq!(
+            bridge(&host, &home),
+            [program, "connect", "--home", home.to_str().unwrap()]
+        );
+        if let Some(usual) = default_home() {
+            assert_eq!(bridge(&flotilla, &usual), [program, "connect"]);
+        }
+    }
+}

@@ -18,4 +18,4 @@ mod client;
 mod home;
 
 pub use client::{Client, Error, Link, NEWS, News, REQUESTS, Source, Subscription};
-pub use home::{Boot, default_home};
+pub use home::{Boot, bridge, default_home};

@@ -459,6 +459,38 @@ export interface CheckedConfig {
   changes: string[];
 }
 
+/** What is done to a client's file. */
+export type ClientAct =
+  /** The gateway is put in, or its entry is brought up to date. */
+  | "connect"
+  /** Its entry is taken out. */
+  | "disconnect";
+
+/** A client's file and what is to be done to it. */
+export interface ClientConnect {
+  /** The file, one of those that `gateway.targets` names. */
+  path: string;
+  /** What is done (default `connect`). */
+  act?: ClientAct;
+  /** The project's folder with which it was found. */
+  project?: string;
+  /** The group whose address the client gets (default: the whole gateway). */
+  group?: string;
+  /** When it is written: the hash that the preview gave. What was not shown so is not written. */
+  hash?: string;
+}
+
+/** Whether the gateway is in a client's file. */
+export type ClientEntry =
+  /** It is not. */
+  | "absent"
+  /** It is, as it should be. */
+  | "current"
+  /** There is an entry of this name that says something else, for instance another port. */
+  | "differs"
+  /** The file cannot be read or understood; `refused` says why. */
+  | "unknown";
+
 /** From a screen to an engine. */
 export type ClientFrame =
   /** Run a command. */
@@ -484,6 +516,56 @@ export type ClientFrame =
     id: number;
   };
 
+/** What a client's file would become. */
+export interface ClientPreview {
+  /** The client. */
+  client: string;
+  /** Its file. */
+  path: string;
+  /** Whether the file is there; it is made otherwise. */
+  exists: boolean;
+  /** Whether anything would change. */
+  changes: boolean;
+  /** Changed lines with three lines around them, secrets masked. */
+  diff: DiffLine[];
+  /** Of the file as it is and as it would be; goes back with the order to write. */
+  hash: string;
+}
+
+/** Where to look for clients' files, and what they are to be given. */
+export interface ClientQuery {
+  /** A project's folder, to look for its files as well. */
+  project?: string;
+  /** The group whose address clients get (default: the whole gateway). */
+  group?: string;
+}
+
+/** A file in which an AI client keeps its servers, and whether this gateway is among them. */
+export interface ClientTarget {
+  /** The client, for instance `Cursor`. */
+  client: string;
+  /** Its file. */
+  path: string;
+  /** Whether the file is a project's, not the user's. */
+  project: boolean;
+  /** Whether the file is there; it is made otherwise. */
+  exists: boolean;
+  /** Whether the client seems to be on this machine: its file or its folder is there. */
+  installed: boolean;
+  /** How the client would reach the gateway. */
+  via: ClientVia;
+  /** Whether the gateway is in the file. */
+  entry: ClientEntry;
+  /** The name under which it is, or would be. */
+  name: string;
+  /** Why the file is not written, as a sentence; `paste` can be put there by hand. */
+  refused?: string;
+  /** What makes the connection, in the file's own form. */
+  paste: string;
+  /** The change of this file that `gateway.connect_undo` can undo: the file still is what it wrote. */
+  undo?: string;
+}
+
 /** One client. */
 export interface ClientTraffic {
   /** What it calls itself, or where it comes from. */
@@ -504,6 +586,47 @@ export interface ClientTraffic {
   last_seen: number;
   /** Whether it has ever asked for the tools: a client that did is connected in earnest. */
   listed_tools: boolean;
+}
+
+/** A change of a client's file to undo. */
+export interface ClientUndo {
+  /** The id that `gateway.connect_write` gave, or `gateway.targets` names. */
+  id: string;
+}
+
+/** A change that was undone. */
+export interface ClientUndone {
+  /** The file. */
+  path: string;
+  /** Whether the file is there now: it is gone when it was made by the change. */
+  exists: boolean;
+}
+
+/** How a client reaches the gateway. */
+export type ClientVia =
+  /** By its address. */
+  | "http"
+  /** By starting `flotilla connect`, because its file knows only programs. */
+  | "stdio";
+
+/** What was written, and how to undo it. */
+export interface ClientWritten {
+  /** Names this change; new for each. */
+  id: string;
+  /** The client. */
+  client: string;
+  /** Its file, symbolic links followed. */
+  path: string;
+  /** When. */
+  at: number;
+  /** A copy of the file as it was; absent when there was none. */
+  backup?: string;
+  /** Hash of the file as it was; absent when there was none. */
+  before?: string;
+  /** Hash of what was written. */
+  after: string;
+  /** Folders that were made for it, the innermost first. */
+  folders: string[];
 }
 
 /** Something wrong in a configuration, at its place. */
@@ -558,6 +681,25 @@ export type DependencyCondition =
   | "started"
   /** Its health is healthy. */
   | "healthy";
+
+/** One line of a comparison. */
+export interface DiffLine {
+  /** What happens to it. */
+  sign: DiffSign;
+  /** Its text, without the end of the line. */
+  text: string;
+}
+
+/** What happens to a line. */
+export type DiffSign =
+  /** It stays. */
+  | "same"
+  /** It comes. */
+  | "added"
+  /** It goes. */
+  | "removed"
+  /** Lines that stay are left out here; `text` says how many. */
+  | "gap";
 
 /** One check of this machine. */
 export interface DoctorFinding {
@@ -2307,6 +2449,14 @@ export interface Commands {
   "gateway.cache_clear": { params: CacheClear; result: CacheCleared };
   /** Inject a fault into calls of a server, for a drill, or end it. */
   "gateway.fault": { params: FaultParams; result: Fault[] };
+  /** Files in which AI clients on this machine keep their servers, and whether the gateway is in them. */
+  "gateway.targets": { params: ClientQuery; result: ClientTarget[] };
+  /** What a client's file would become with the gateway in it; nothing is written. */
+  "gateway.connect_preview": { params: ClientConnect; result: ClientPreview };
+  /** Put the gateway into a client's file as the preview showed it, and keep a copy of the file. */
+  "gateway.connect_write": { params: ClientConnect; result: ClientWritten };
+  /** Restore a client's file byte by byte, if it still is what was written. */
+  "gateway.connect_undo": { params: ClientUndo; result: ClientUndone };
   /** Log lines. */
   "logs.read": { params: LogQuery; result: LogEntry[] };
   /** Events, newest first. */

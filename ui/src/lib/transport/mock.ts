@@ -22,6 +22,7 @@ import {
   type Transport,
 } from './index';
 import { mockEngine, mockServers, put, random } from './mockfleet';
+import { MockClients } from './mockclients';
 import { MockGateway } from './mockgateway';
 
 export interface MockOptions {
@@ -46,6 +47,7 @@ export class MockTransport implements Transport {
   seq = 1;
   servers = new Map<string, ServerView>();
   calls: { command: string; params: unknown }[] = [];
+  readonly clients = new MockClients();
 
   #options: Required<MockOptions>;
   #subscriptions = new Set<Subscription>();
@@ -540,6 +542,10 @@ export class MockTransport implements Transport {
     },
     'gateway.cache_clear': () => this.#gateway.clear(),
     'gateway.fault': (params) => this.#gateway.fault(params),
+    'gateway.targets': () => this.clients.targets(),
+    'gateway.connect_preview': (params) => this.clients.preview(params),
+    'gateway.connect_write': (params) => this.clients.write(params),
+    'gateway.connect_undo': (params) => this.clients.undo(params),
     'logs.read': ({ servers = [] }) => this.#read(servers),
     'events.read': ({ server, kinds = [], limit = 100 }) => {
       const matching = this.#events.filter(
