@@ -189,6 +189,7 @@ impl Bed {
             .env("NO_COLOR", "1");
         command
             .env("HOME", self.dir.path())
+            .env_remove("XDG_CONFIG_HOME")
             .env_remove("FLOTILLA_SECRETS_KEY")
             .current_dir(self.dir.path())
             .stdin(Stdio::null());

@@ -2,7 +2,10 @@
 
 use crate::exit::Failure;
 use clap::{ArgAction, Parser, Subcommand};
-use flotilla_contract::ServerId;
+use flotilla_contract::{
+    ServerId,
+    gateway::{CallEnd, CallQuery},
+};
 use std::{net::IpAddr, path::PathBuf};
 
 const EXIT_CODES: &str = "\
@@ -80,6 +83,17 @@ pub(crate) enum Verb {
     Import(Import),
     /// Carry an MCP client's standard streams to the gateway; the client starts it
     Connect(Connect),
+    /// Show the gateway: its address, servers, clients and breakers, calls per second, share that failed
+    Gateway,
+    /// Print calls through the gateway, the newest last
+    Calls(Calls),
+    /// Trip, reset or half-open the circuit breaker of a server, or of one of its tools
+    #[command(subcommand)]
+    Breaker(Breaker),
+    /// Show the gateway's cache of answers, or take answers out
+    Cache(Cache),
+    /// Show the faults that are injected on purpose, inject one for a drill, or end one
+    Fault(Fault),
     /// Check this machine: runtimes, ports, keyring, paths
     Doctor,
     /// Keep the secrets that fleet.toml refers to by name
@@ -287,6 +301,129 @@ pub(crate) struct Connect {
     /// Only the servers of this group
     #[arg(long, value_name = "NAME")]
     pub(crate) group: Option<String>,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Calls {
+    /// Only calls to this server
+    #[arg(value_name = "NAME")]
+    name: Option<ServerId>,
+    /// The same by flag
+    #[arg(long, value_name = "NAME", conflicts_with = "name")]
+    service: Option<ServerId>,
+    /// Only calls of this client
+    #[arg(long, value_name = "CLIENT")]
+    pub(crate) client: Option<String>,
+    /// Only calls with this text in tool, reason or correlation id
+    #[arg(long, value_name = "TEXT")]
+    pub(crate) contains: Option<String>,
+    /// Only calls that ended so: ok, tool_error, rpc_error, failed, rejected, cancelled (repeatable)
+    #[arg(long = "end", value_name = "END", value_parser = call_end)]
+    ends: Vec<CallEnd>,
+    /// Only calls that did not come to a good answer; those that the client gave up are not meant
+    #[arg(long, conflicts_with = "ends")]
+    failed: bool,
+    /// At most this many calls, the newest ones
+    #[arg(long, short = 'n', value_name = "N", default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..=2000))]
+    lines: u32,
+}
+
+impl Calls {
+    pub(crate) fn query(&self) -> CallQuery {
+        CallQuery {
+            server: self.name.clone().or_else(|| self.service.clone()),
+            client: self.client.clone(),
+            text: self.contains.clone(),
+            ends: if self.failed {
+                vec![
+                    CallEnd::ToolError,
+                    CallEnd::RpcError,
+                    CallEnd::Failed,
+                    CallEnd::Rejected,
+                ]
+            } else {
+                self.ends.clone()
+            },
+            limit: Some(self.lines),
+        }
+    }
+}
+
+/// The words of the contract.
+fn call_end(word: &str) -> Result<CallEnd, String> {
+    serde_json::from_value(word.into()).map_err(|_| {
+        "accepted are ok, tool_error, rpc_error, failed, rejected and cancelled".into()
+    })
+}
+
+/// A server, or one of its tools.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Callee {
+    /// The server
+    #[arg(value_name = "NAME")]
+    pub(crate) server: ServerId,
+    /// Only this tool of it, by the server's own name
+    pub(crate) tool: Option<String>,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Breaker {
+    /// Open it until it is reset: calls are refused at once
+    Trip(Callee),
+    /// Close it; counts start anew
+    Reset(Callee),
+    /// Let calls through on trial now
+    HalfOpen(Callee),
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Cache {
+    #[command(subcommand)]
+    pub(crate) act: Option<CacheAct>,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum CacheAct {
+    /// Take answers out: of one tool, of one server, or all
+    Clear {
+        /// The server; none means all
+        #[arg(value_name = "NAME")]
+        server: Option<ServerId>,
+        /// Only this tool of it
+        tool: Option<String>,
+    },
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Fault {
+    #[command(subcommand)]
+    pub(crate) act: Option<FaultAct>,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum FaultAct {
+    /// Make calls to a server slow, fail, or go unanswered; the server itself is not touched
+    Inject(Inject),
+    /// End a fault before its time
+    End(Callee),
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Inject {
+    #[command(flatten)]
+    pub(crate) callee: Callee,
+    /// Added to each call, in milliseconds (up to 60000)
+    #[arg(long, value_name = "MS", default_value_t = 0)]
+    pub(crate) latency: u64,
+    /// Share of calls that fail before they reach the server
+    #[arg(long, value_name = "PERCENT", default_value_t = 0.0)]
+    pub(crate) errors: f64,
+    /// Share of calls that are never answered
+    #[arg(long, value_name = "PERCENT", default_value_t = 0.0)]
+    pub(crate) drops: f64,
+    /// When it ends by itself (up to 1440)
+    #[arg(long, value_name = "MINUTES", default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..=1440))]
+    pub(crate) minutes: u32,
 }
 
 #[derive(Debug, Subcommand)]

@@ -16,6 +16,7 @@ mod serve;
 mod setup;
 mod show;
 mod table;
+mod traffic;
 
 use args::{Args, Verb};
 use clap::Parser;
@@ -85,6 +86,11 @@ async fn act(args: &Args) -> Result<(), Failure> {
         Verb::Add(add) => setup::add(&to, add, out).await,
         Verb::Remove(remove) => setup::remove(&to, remove, out).await,
         Verb::Import(import) => setup::import(&to, import, out).await,
+        Verb::Gateway => traffic::gateway(&to, out).await,
+        Verb::Calls(calls) => traffic::calls(&to, calls, out).await,
+        Verb::Breaker(breaker) => traffic::breaker(&to, breaker, out).await,
+        Verb::Cache(cache) => traffic::cache(&to, cache, out).await,
+        Verb::Fault(fault) => traffic::fault(&to, fault, out).await,
         Verb::Doctor => setup::doctor(&to, out).await,
         Verb::Secret(secret) => setup::secret(&to, secret, out).await,
         Verb::Config(config) => setup::config(&to, config, out).await,

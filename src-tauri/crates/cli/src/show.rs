@@ -1,5 +1,7 @@
 //! What is printed: pure functions from the contract's words to text.
 
+pub(crate) mod traffic;
+
 use crate::{
     exit::Failure,
     table::{Align, Cell, Colour, paint, render},
