@@ -45,6 +45,7 @@ function isFree(port: number): Promise<boolean> {
 
 export class Engine {
   readonly home = mkdtempSync(join(tmpdir(), 'flotilla-ui-'));
+  readonly userHome = mkdtempSync(join(tmpdir(), 'flotilla-user-'));
   #child: ChildProcess | undefined;
   #port = 0;
 
@@ -53,7 +54,9 @@ export class Engine {
   }
 
   async start(): Promise<void> {
-    const env = { ...process.env, FLOTILLA_HOME: this.home };
+    // Clients' files are looked for in the home of the user: that of the test has what the test puts there.
+    const env: NodeJS.ProcessEnv = { ...process.env, FLOTILLA_HOME: this.home, HOME: this.userHome };
+    delete env['XDG_CONFIG_HOME'];
     // The same address again after a restart: an open page finds it.
     const child = spawn(FLOTILLA, ['serve', '--port', String(this.#port), '--ui', PANEL], {
       env,
@@ -109,7 +112,7 @@ export class Engine {
 
   async remove(): Promise<void> {
     await this.stop();
-    rmSync(this.home, { recursive: true, force: true });
+    for (const folder of [this.home, this.userHome]) rmSync(folder, { recursive: true, force: true });
   }
 }
 

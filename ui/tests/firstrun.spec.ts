@@ -1,3 +1,5 @@
+import type { GatewayView } from '../src/lib/contract';
+import { Client } from './client';
 import { expect, FIXTURE, test } from './engine';
 import { isAccessible } from './views';
 
@@ -16,7 +18,7 @@ for (const theme of ['dark', 'light'] as const)
     await isAccessible(panel, 'a server to add');
   });
 
-test('from nothing to a proven server: its command is seen before it runs', async ({ panel, engine }) => {
+test("from nothing to a client's first call: a command is seen before it runs", async ({ panel, engine }, info) => {
   await expect(panel.getByRole('heading', { name: 'No servers yet. Choose a way in.' })).toBeVisible();
   await panel.getByLabel('Command, address or JSON entry').fill(`${FIXTURE} --tools 2`);
   await panel.getByRole('button', { name: 'Check it' }).click();
@@ -30,7 +32,28 @@ test('from nothing to a proven server: its command is seen before it runs', asyn
 
   const setup = panel.getByRole('region', { name: 'First run' });
   await expect(setup).toContainText(/first is proven: it listed \d+ tools/);
-  await isAccessible(panel, 'a proven server');
+  const { address = '' } = await engine.call<GatewayView>('gateway.view');
+  await expect(setup.getByRole('region', { name: 'Connect a client' })).toContainText(address);
+  await expect(setup.getByRole('button', { name: 'Done' })).toBeHidden();
+  await expect(setup.getByRole('button', { name: 'Skip' })).toBeVisible();
+  for (const colorScheme of ['light', 'dark'] as const) {
+    await panel.emulateMedia({ colorScheme });
+    await panel.screenshot({ path: info.outputPath(`first-connect-${colorScheme}.png`) });
+    await isAccessible(panel, `a proven server, ${colorScheme}`);
+  }
+
+  // To list the tools is no call yet.
+  const client = new Client(address, 'editor');
+  await client.greet();
+  await expect.poll(async () => JSON.stringify(await client.ask('tools/list'))).toContain('first__echo');
+  const clients = panel.getByRole('region', { name: 'Clients' });
+  await expect(clients).toContainText('editor 1');
+  await expect(setup.getByRole('button', { name: 'Done' })).toBeHidden();
+  expect(await client.echo('first', 'hello')).toHaveProperty('result');
+  await expect(setup).toContainText('editor made its first call');
+  await expect(clients).toContainText('1 call');
+  await expect(clients).toContainText('legacy, MCP 2025-11-25');
+  await isAccessible(panel, 'a first call');
   await setup.getByRole('button', { name: 'Done' }).click();
   await expect(setup).toBeHidden();
   await expect(panel.getByRole('region', { name: 'Attention' })).toContainText('Nothing needs attention');

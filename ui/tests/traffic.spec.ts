@@ -1,49 +1,13 @@
+import { mkdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
+import { dirname, join } from 'node:path';
 import type { GatewayView } from '../src/lib/contract';
 import { expect, fixtureServer, go, test } from './engine';
+import { Client } from './client';
 import { isAccessible, process } from './views';
 
 test.use({
   fleet: ['[gateway]\nport = 0', fixtureServer('steady'), fixtureServer('other')].join('\n'),
 });
-
-/** A client of the gateway as small as one can be. */
-class Client {
-  #session = '';
-  #id = 0;
-
-  constructor(
-    readonly url: string,
-    readonly name: string,
-  ) {}
-
-  async ask(method: string, params: unknown = {}): Promise<Record<string, unknown>> {
-    const id = ++this.#id;
-    const answer = await fetch(this.url, {
-      method: 'POST',
-      headers: {
-        'content-type': 'application/json',
-        accept: 'application/json, text/event-stream',
-        ...(this.#session ? { 'mcp-session-id': this.#session, 'mcp-protocol-version': '2025-11-25' } : {}),
-      },
-      body: JSON.stringify({ jsonrpc: '2.0', ...(method.startsWith('notifications/') ? {} : { id }), method, params }),
-    });
-    this.#session ||= answer.headers.get('mcp-session-id') ?? '';
-    const text = await answer.text();
-    const line = text.split('\n').find((one) => one.startsWith('data: {'));
-    return text ? (JSON.parse(line?.slice(6) ?? text) as Record<string, unknown>) : {};
-  }
-
-  async greet(): Promise<void> {
-    await this.ask('initialize', {
-      protocolVersion: '2025-11-25',
-      capabilities: {},
-      clientInfo: { name: this.name, version: '1' },
-    });
-    await this.ask('notifications/initialized');
-  }
-
-  echo = (text: string) => this.ask('tools/call', { name: 'steady__echo', arguments: { text } });
-}
 
 test('a client appears, and a tripped breaker refuses its calls until it is reset', async ({ panel, engine }) => {
   test.slow();
@@ -67,7 +31,7 @@ test('a client appears, and a tripped breaker refuses its calls until it is rese
   await expect(main.getByRole('list', { name: 'Clients' })).toContainText('tests-v1');
   await expect(main).toContainText(/tests-v1 (listed|has listed) the tools/);
 
-  expect(await client.echo('first')).toHaveProperty('result');
+  expect(await client.echo('steady', 'first')).toHaveProperty('result');
   const calls = main.getByRole('region', { name: 'Table of calls' });
   const first = calls.getByRole('row').filter({ hasText: 'echo' }).filter({ hasText: 'ok' }).first();
   await expect(first).toContainText('tests-v1');
@@ -85,7 +49,7 @@ test('a client appears, and a tripped breaker refuses its calls until it is rese
   await expect(breaker).toContainText('when it is reset');
   await expect(panel.getByRole('navigation', { name: 'Main' })).toContainText('breaker open');
 
-  expect(await client.echo('second')).toHaveProperty('error');
+  expect(await client.echo('steady', 'second')).toHaveProperty('error');
   await expect(main.getByRole('list', { name: 'Why calls were rejected' })).toContainText(/steady.*tests-v1/);
   await main.getByRole('switch', { name: 'Only failures' }).click();
   await expect(calls.getByRole('row').filter({ hasText: 'refused' })).toHaveCount(1);
@@ -101,7 +65,7 @@ test('a client appears, and a tripped breaker refuses its calls until it is rese
 
   await main.getByRole('button', { name: 'Reset steady', exact: true }).click();
   await expect(breaker).toContainText('closed');
-  expect(await client.echo('third')).toHaveProperty('result');
+  expect(await client.echo('steady', 'third')).toHaveProperty('result');
   await expect(panel.getByRole('navigation', { name: 'Main' })).not.toContainText('breaker open');
 });
 
@@ -127,4 +91,79 @@ test("a server's page has its part of the traffic", async ({ panel, engine }) =>
   await go(panel, '#/servers/steady/traffic');
   await expect(panel.getByRole('region', { name: 'Traffic of steady' })).toContainText('steady#1');
   await isAccessible(panel, "server's traffic");
+});
+
+test('the entry is written into the file of a client as it was shown, and undone byte by byte', async ({
+  panel,
+  engine,
+}, info) => {
+  const { address = '' } = await engine.call<GatewayView>('gateway.view');
+  const file = (name: string, text: string) => {
+    const path = join(engine.userHome, name);
+    mkdirSync(dirname(path), { recursive: true });
+    writeFileSync(path, text, { mode: 0o600 });
+    return path;
+  };
+  const before =
+    '{\r\n\t// mine\r\n\t"mcpServers": { "x": { "command": "x", "env": { "API_TOKEN": "sk-1234567890abcdef" } } },\r\n}';
+  await go(panel, '#/traffic');
+  const open = () => panel.getByRole('main').getByRole('button', { name: 'Write it for me' }).click();
+  const dialog = panel.getByRole('dialog', { name: 'Write it for me' });
+
+  // Nobody is there.
+  await open();
+  await expect(dialog).toContainText('No client was found on this machine');
+  await isAccessible(panel, 'no client found');
+  await dialog.getByRole('button', { name: 'Cancel' }).click();
+
+  const cursor = file('.cursor/mcp.json', before);
+  file('.codeium/windsurf/mcp_config.json', '{ "mcpServers": ');
+  await open();
+  await expect(dialog.getByRole('radio', { name: /^Cursor/ })).toBeChecked();
+  const change = dialog.getByRole('region', { name: /^Change of/ });
+  await expect(change).toContainText(address);
+  await expect(change).not.toContainText('sk-1234567890abcdef');
+  for (const colorScheme of ['light', 'dark'] as const) {
+    await panel.emulateMedia({ colorScheme });
+    await panel.screenshot({ path: info.outputPath(`write-${colorScheme}.png`) });
+    await isAccessible(panel, `a change to be written, ${colorScheme}`);
+  }
+  await dialog.getByRole('radio', { name: /^Windsurf/ }).check();
+  await expect(dialog.getByRole('alert')).toContainText('Not written: failed to read');
+  await expect(dialog.getByRole('button', { name: /^Write the file/ })).toBeDisabled();
+  await dialog.getByRole('radio', { name: /^Cursor/ }).check();
+  await expect(change).toContainText(address);
+
+  // Somebody else is faster: what is shown is shown anew, and only that is written.
+  const edited = before.replace('mine', 'theirs');
+  writeFileSync(cursor, edited);
+  const write = dialog.getByRole('button', { name: 'Write the file of Cursor' });
+  await write.click();
+  await expect(dialog.getByRole('alert')).toContainText('the file changed since it was shown');
+  expect(readFileSync(cursor, 'utf8')).toBe(edited);
+  await write.click();
+  await expect(dialog).toContainText('Undo restores every byte');
+  expect(readFileSync(cursor, 'utf8')).toContain(address);
+  expect(statSync(cursor).mode & 0o777).toBe(0o600);
+  await isAccessible(panel, 'written');
+
+  // The client comes, and it is said.
+  const client = new Client(address, 'cursor-like');
+  await client.greet();
+  await client.ask('tools/list');
+  await expect(dialog).toContainText('cursor-like listed the tools');
+
+  await dialog.getByRole('button', { name: 'Undo' }).click();
+  await expect(dialog).toContainText('Undone: the file is as it was, byte by byte.');
+  expect(readFileSync(cursor, 'utf8')).toBe(edited);
+
+  // Written again, it is known as connected afterwards, and can be undone from there.
+  await write.click();
+  await dialog.getByRole('button', { name: 'Close' }).last().click();
+  await open();
+  await expect(dialog).toContainText('Cursor is connected');
+  await isAccessible(panel, 'connected');
+  await dialog.getByRole('button', { name: 'Undo' }).click();
+  await expect(dialog).toContainText('Undone');
+  expect(readFileSync(cursor, 'utf8')).toBe(edited);
 });

@@ -33,6 +33,12 @@ export class Gateway {
   /** Breakers that are open, the ones an operator tripped too. */
   open = $derived(this.view?.breakers.filter((breaker) => breaker.state === 'open').length ?? 0);
 
+  /** What a client finds there: servers that are not withdrawn, and the tools of all. */
+  seen = $derived({
+    servers: this.view?.servers.filter(({ withdrawn }) => withdrawn === undefined).length ?? 0,
+    tools: this.view?.servers.reduce((sum, { offers }) => sum + offers.tools, 0) ?? 0,
+  });
+
   /** Whether what is shown is older than three readings. */
   get stale(): boolean {
     return this.error !== undefined && this.readAt !== undefined && now.ms - this.readAt > 3 * EVERY_MS;
