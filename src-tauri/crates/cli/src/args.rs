@@ -323,6 +323,9 @@ pub(crate) struct Calls {
     /// Only calls that did not come to a good answer; those that the client gave up are not meant
     #[arg(long, conflicts_with = "ends")]
     failed: bool,
+    /// Those kept on disk, from before this start of the engine too: all that failed, a share of the others
+    #[arg(long)]
+    disk: bool,
     /// At most this many calls, the newest ones
     #[arg(long, short = 'n', value_name = "N", default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..=2000))]
     lines: u32,
@@ -344,6 +347,7 @@ impl Calls {
             } else {
                 self.ends.clone()
             },
+            before: self.disk.then_some(u64::MAX),
             limit: Some(self.lines),
         }
     }
