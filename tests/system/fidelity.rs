@@ -322,10 +322,10 @@ async fn relayed(upstream: &Upstream, client: Era, url: &str) {
         // The gateway has the lists already, and asks for some things of its own accord.
         if !request.method.ends_with("/list") {
             let arrived = std::mem::take(&mut *lock(&upstream.asked));
-            let arrived = arrived
+            let mut arrived = arrived
                 .into_iter()
                 .filter(|(method, _)| method == request.method);
-            let (method, arrived) = arrived.last().expect("it was asked");
+            let (method, arrived) = arrived.next_back().expect("it was asked");
             let token = raw_at(&arrived, &["_meta", "progressToken"]).expect("a token");
             let wanted = odd(request.params)
                 .replace("up__", "")

@@ -426,7 +426,7 @@ impl Gateway {
                 upstream_ms: began.elapsed().as_secs_f64() * 1_000.0,
             })
         };
-        match self.inner.cache().get_or(question, ttl, ask).await {
+        match Box::pin(self.inner.cache().get_or(question, ttl, ask)).await {
             Ok((kept, again)) => {
                 tally.cached = again;
                 Ok(kept.text.clone())

@@ -398,6 +398,7 @@ mod tests {
                 reason: (number == 3).then(|| "Broken".to_owned()),
                 cached: false,
                 retries: 0,
+                stored: false,
                 correlation: number.to_string(),
             }));
         }
