@@ -276,6 +276,7 @@ mod tests {
                 },
                 replicas: 1,
                 autostart: true,
+                on_demand: None,
                 depends_on: Vec::new(),
                 restart: RestartPolicy::default(),
                 stop_timeout_ms: 5_000,

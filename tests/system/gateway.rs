@@ -85,7 +85,7 @@ impl Client {
             .await
     }
 
-    async fn tools(&self) -> Vec<String> {
+    pub(crate) async fn tools(&self) -> Vec<String> {
         let list = self.ask("tools/list", json!({})).await;
         let tools = list["result"]["tools"].as_array().expect("a list");
         tools

@@ -3,6 +3,7 @@
 mod clients;
 mod commands;
 mod config;
+mod demand;
 mod engine;
 mod faults;
 mod fidelity;

@@ -78,8 +78,11 @@ pub(crate) async fn health(to: &Engine, names: &Names, out: Out) -> Result<(), F
     }
     let fleet = to.snapshot().await?;
     let servers = select(&fleet, &asked)?;
+    // One that sleeps is not to run now: nothing is wrong with it.
     let well = |s: &&&ServerView| {
-        s.health.level == HealthLevel::Healthy || (asked.is_empty() && !s.wanted)
+        s.health.level == HealthLevel::Healthy
+            || s.status == Status::Sleeping
+            || (asked.is_empty() && !s.wanted)
     };
     let healthy = servers.iter().filter(well).count() == servers.len();
     let line = |s: &&'_ ServerView| -> (ServerId, Status, HealthReport) {

@@ -4,7 +4,7 @@ use crate::{Fleet, gateway, units};
 use flotilla_contract::{
     ServerId, ServerSpec,
     spec::{
-        Canary, Check, DependencyCondition, HealthCheck, Launch, Limits, RestartPolicy,
+        Canary, Check, DependencyCondition, HealthCheck, Launch, Limits, OnDemand, RestartPolicy,
         RestartWhen, Transport, Value,
     },
 };
@@ -53,6 +53,8 @@ pub struct Effects {
     pub replicas: bool,
     /// Another `autostart`: clear an override of `running`.
     pub autostart: bool,
+    /// It begins or ceases to sleep while nobody calls it, or after another time: what is wanted of it is said again.
+    pub on_demand: bool,
     /// Other health settings: probes go on with these.
     pub health: bool,
     /// Another restart policy, stop timeout, limits or dependencies: count from the next event on.
@@ -255,6 +257,7 @@ fn changed(old: &ServerSpec, new: &ServerSpec) -> Option<Change> {
         }),
         replicas: d.plain("replicas", &old.replicas, &new.replicas),
         autostart: d.plain("autostart", &old.autostart, &new.autostart),
+        on_demand: on_demand(&mut d, old.on_demand, new.on_demand),
         health: health(&mut d, &old.health, &new.health),
         policy: policy(&mut d, old, new),
         labels: labels(&mut d, old, new),
@@ -272,6 +275,13 @@ fn changed(old: &ServerSpec, new: &ServerSpec) -> Option<Change> {
         },
         sentence,
     })
+}
+
+fn on_demand(d: &mut Differences, old: Option<OnDemand>, new: Option<OnDemand>) -> bool {
+    match (old, new) {
+        (Some(old), Some(new)) => d.duration("idle_stop", old.idle_stop_ms, new.idle_stop_ms),
+        _ => d.plain("on_demand", &old.is_some(), &new.is_some()),
+    }
 }
 
 fn transport(d: &mut Differences, old: &Transport, new: &Transport) -> bool {
@@ -649,6 +659,22 @@ mod tests {
                 "autostart = false",
                 Effects {
                     autostart: true,
+                    ..none
+                },
+            ),
+            (
+                "on_demand = true",
+                "on_demand = true\nidle_stop = \"1m\"",
+                Effects {
+                    on_demand: true,
+                    ..none
+                },
+            ),
+            (
+                "",
+                "on_demand = true",
+                Effects {
+                    on_demand: true,
                     ..none
                 },
             ),

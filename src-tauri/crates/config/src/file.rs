@@ -110,6 +110,10 @@ table! {
         replicas: Option<u32>,
         /// Whether it is started with the engine (default true).
         autostart: Option<bool>,
+        /// Whether it sleeps while nobody calls it: the next call through the gateway starts it, and what it offers stays listed (default false). Only for servers with a `command`.
+        on_demand: Option<bool>,
+        /// With `on_demand`: put to sleep after this long without a call, "1s" to "24h" (default "10m").
+        idle_stop: Option<Duration>,
         /// Servers that must be up before it is started.
         depends_on: Option<Vec<DependsOn>>,
         /// What happens when it exits.

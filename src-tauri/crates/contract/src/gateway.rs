@@ -501,6 +501,9 @@ pub struct ServerTraffic {
     /// Why clients do not see it, as a sentence; absent when they do.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub withdrawn: Option<String>,
+    /// It sleeps: the next call starts it. What it offers is listed all the same.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub asleep: bool,
     /// What its clients lose through being shared or through translation, each a sentence.
     pub lost: Vec<String>,
     /// Its instances.

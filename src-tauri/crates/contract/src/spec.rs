@@ -26,6 +26,9 @@ pub struct ServerSpec {
     pub replicas: u32,
     /// Whether it is started with the engine (default true).
     pub autostart: bool,
+    /// Whether it sleeps while nobody calls it; absent means that it runs all the time.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub on_demand: Option<OnDemand>,
     /// What must be up before it is started.
     pub depends_on: Vec<Dependency>,
     /// What happens when it exits.
@@ -42,6 +45,21 @@ pub struct ServerSpec {
     /// How clients of the gateway see it and how it is called for them; absent when every default stands.
     #[serde(default, skip_serializing_if = "Exposure::is_default")]
     pub gateway: Exposure,
+}
+
+/// A server that a call starts, and that is stopped when no call came for a while. What it offers stays in the gateway's lists.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct OnDemand {
+    /// Put to sleep after this long without a call, in milliseconds (default 10 min).
+    pub idle_stop_ms: u64,
+}
+
+impl Default for OnDemand {
+    fn default() -> Self {
+        Self {
+            idle_stop_ms: 600_000,
+        }
+    }
 }
 
 /// How a server is reached, and who starts it.

@@ -109,6 +109,8 @@ pub enum HealthCode {
     SecretMissing,
     /// Answers are overdue.
     Overdue,
+    /// Nobody calls it: stopped until the next call.
+    Sleeping,
 }
 
 /// What an operator can do about it, best first.
@@ -362,7 +364,7 @@ pub struct FleetCounts {
     pub failed: u32,
     /// Instances that run.
     pub instances_running: u32,
-    /// Instances wanted.
+    /// Instances wanted now: those that sleep are not.
     pub instances_wanted: u32,
 }
 
@@ -381,7 +383,15 @@ impl FleetCounts {
             let up = server.instances.iter().filter(runs).count();
             counts.total += 1;
             counts.instances_running += u32::try_from(up).unwrap_or(u32::MAX);
-            counts.instances_wanted += server.wanted_replicas;
+            let asleep = server
+                .instances
+                .iter()
+                .filter(|i| i.process.state == ProcessState::Sleeping)
+                .count();
+            // What sleeps is wanted when somebody calls it, not now.
+            counts.instances_wanted += server
+                .wanted_replicas
+                .saturating_sub(u32::try_from(asleep).unwrap_or(u32::MAX));
             counts.failed += u32::from(server.status == Status::Failed);
             if up > 0 {
                 counts.running += 1;

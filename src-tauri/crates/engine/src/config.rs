@@ -12,6 +12,7 @@ use flotilla_config::{Change, ChangeKind, Effects, Fleet, diff, hash, parse, uni
 use flotilla_contract::{
     Caller, ErrorCode, EventKind, ServerId, ServerSpec, WireError,
     command::{CheckedConfig, ConfigFinding, ConfigText, ConfigWritten},
+    state::ProcessState,
 };
 use flotilla_store::{Control, NewRevision};
 use flotilla_supervisor::{Busy, Desired, Ticket};
@@ -397,7 +398,18 @@ impl Core {
         Desired {
             running: spec.disabled.is_none() && running.unwrap_or(spec.autostart),
             replicas: replicas.unwrap_or(spec.replicas),
+            on_call: spec.on_demand.is_some() && self.may_sleep(&spec.id),
         }
+    }
+
+    /// A server on demand whose offer is not known is started once, to learn it; one that is awake already, stays so.
+    fn may_sleep(&self, id: &ServerId) -> bool {
+        let up = |state| matches!(state, ProcessState::Starting | ProcessState::Running);
+        self.facts.offer(id).is_some()
+            && self
+                .supervisor
+                .observe(id)
+                .is_none_or(|seen| !seen.instances.iter().any(|i| up(i.process.state)))
     }
 
     /// Tells the supervisor what is wanted of a server now.
@@ -408,6 +420,30 @@ impl Core {
         &self,
         id: &ServerId,
         correlation: Option<&str>,
+    ) -> Result<Ticket, WireError> {
+        self.want_so(id, correlation, |desired| desired)
+    }
+
+    /// The same for who asked for a start: he does not wait for a call.
+    ///
+    /// # Errors
+    /// When it takes no orders, or is not declared any more.
+    pub(crate) fn want_awake(
+        &self,
+        id: &ServerId,
+        correlation: Option<&str>,
+    ) -> Result<Ticket, WireError> {
+        self.want_so(id, correlation, |desired| Desired {
+            on_call: false,
+            ..desired
+        })
+    }
+
+    fn want_so(
+        &self,
+        id: &ServerId,
+        correlation: Option<&str>,
+        but: impl FnOnce(Desired) -> Desired,
     ) -> Result<Ticket, WireError> {
         let fleet = self.fleet();
         let spec = fleet.server(id).ok_or_else(|| WireError::no_server(id))?;
@@ -420,7 +456,7 @@ impl Core {
             self.supervisor.touch(&dependent.id);
         }
         self.supervisor
-            .want(id, self.desired(spec), correlation)
+            .want(id, but(self.desired(spec)), correlation)
             .map_err(|error| busy(&error))
     }
 
@@ -672,7 +708,7 @@ impl Core {
         let (id, correlation) = (&spec.id, Some(caller.correlation.as_str()));
         self.take_newer_word(id, effects).await;
         self.supervisor.declare(spec.clone());
-        if effects.replicas || effects.autostart || effects.admin {
+        if effects.replicas || effects.autostart || effects.admin || effects.on_demand {
             self.want_unwatched(id, correlation);
         }
         if effects.process && self.desired(spec).running {

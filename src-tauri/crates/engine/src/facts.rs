@@ -1,17 +1,21 @@
 //! What the engine knows about servers beside what the supervisor observes: what was asked of them, what they said
 //! about themselves, which tools were accepted. What must survive a restart is written to the store by one task.
 
-use crate::{clock, sessions::lock};
+use crate::{
+    clock,
+    sessions::{lock, tool_list},
+};
 use flotilla_contract::{
     ServerId,
     state::Override,
     tool::{Era, Peer, ToolList},
 };
-use flotilla_mcp::Fingerprint;
+use flotilla_gateway::remembered_tools;
+use flotilla_mcp::{Fingerprint, fingerprint};
 use flotilla_store::{Control, ServerMemory};
 use std::{
     collections::{BTreeMap, BTreeSet},
-    sync::Mutex,
+    sync::{Arc, Mutex},
 };
 use tokio::sync::Notify;
 
@@ -25,6 +29,8 @@ pub(crate) struct Fact {
     /// It ended when it was asked for its era: the next greeting is a legacy one.
     suspect_legacy: bool,
     accepted: Option<Fingerprint>,
+    /// What it offers, in the gateway's form; only of a server on demand.
+    offer: Option<Arc<str>>,
     pub(crate) revision: u64,
 }
 
@@ -47,11 +53,18 @@ impl Facts {
             servers.entry(id).or_default().wish = Some(wish);
         }
         for (id, memory) in memories {
-            let fact = servers.entry(id).or_default();
+            let fact = servers.entry(id.clone()).or_default();
             fact.era = memory.era;
             fact.accepted = memory
                 .tools
                 .and_then(|tools| serde_json::from_value(tools).ok());
+            fact.offer = memory.offer.map(Arc::from);
+            let known = fact.offer.as_deref().and_then(remembered_tools);
+            if let Some((peer, tools, at)) = known {
+                let print = fingerprint(&tools);
+                fact.tools = Some(tool_list(&id, &print, &peer, &tools, at));
+                fact.peer = Some(peer);
+            }
         }
         Self {
             servers: Mutex::new(servers),
@@ -81,8 +94,9 @@ impl Facts {
                 fact.tools,
                 fact.era,
                 fact.accepted,
+                fact.offer,
                 fact.suspect_legacy,
-            ) = (None, None, None, None, false);
+            ) = (None, None, None, None, None, false);
         });
         self.unsaved(id);
     }
@@ -131,6 +145,16 @@ impl Facts {
         self.unsaved(id);
     }
 
+    /// What a server on demand offered when it was last asked.
+    pub(crate) fn offer(&self, id: &ServerId) -> Option<Arc<str>> {
+        self.get(id).offer
+    }
+
+    pub(crate) fn offered(&self, id: &ServerId, offer: &str) {
+        self.change(id, |fact| fact.offer = Some(offer.into()));
+        self.unsaved(id);
+    }
+
     /// Notes the tools as last listed. True if they differ from those noted before.
     pub(crate) fn listed(&self, id: &ServerId, list: ToolList) -> bool {
         let mut news = false;
@@ -174,6 +198,7 @@ impl Facts {
                             &ServerMemory {
                                 era: fact.era,
                                 tools,
+                                offer: fact.offer.as_deref().map(str::to_owned),
                             },
                         )
                         .await

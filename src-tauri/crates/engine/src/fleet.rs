@@ -78,7 +78,7 @@ impl Core {
         for spec in self.meant(targets)? {
             let what = startable(&spec).and_then(|()| {
                 wishes.push(self.ask_running(&spec, true, &caller.actor));
-                self.want(&spec.id, Some(&caller.correlation))
+                self.want_awake(&spec.id, Some(&caller.correlation))
             });
             asked.push(Asked {
                 server: spec.id,
@@ -155,7 +155,7 @@ impl Core {
             if !running {
                 asked.push(Asked {
                     server: spec.id.clone(),
-                    what: self.want(&spec.id, Some(&caller.correlation)),
+                    what: self.want_awake(&spec.id, Some(&caller.correlation)),
                     down: false,
                 });
                 continue;
@@ -458,7 +458,7 @@ impl Core {
             .as_ref()
             .map_or_else(String::new, |h| h.sentence.clone());
         // A start that was asked for between the wish to stop and its order makes the order one to start.
-        let turned = |e: &Settled| down && e.end == End::Up;
+        let turned = |e: &Settled| down && e.end != End::Down;
         let newer_won = ends.iter().any(|e| e.superseded || turned(e));
         let late = ends.iter().any(|e| e.reached.is_none());
         let failed = ends

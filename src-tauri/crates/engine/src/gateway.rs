@@ -5,11 +5,14 @@ use flotilla_contract::{
     InstanceId, InstanceView, ServerId,
     event::{EventKind, NewEvent},
     gateway::{BreakerState, CallRecord},
-    state::{ProcessState, Status},
+    state::{HealthLevel, ProcessState, Status},
 };
-use flotilla_gateway::{AsClient, Boxed, Content, Fleet, Gateway, Instance, Opened, Upstream};
+use flotilla_gateway::{
+    AsClient, Boxed, Content, Fleet, Gateway, Instance, OnDemand, Opened, Upstream,
+};
 use flotilla_mcp::PoolStats;
 use flotilla_store::{CallLog, EventLog, KeptCall};
+use flotilla_supervisor::{Observed, Settled, span};
 use serde_json::{Value, value::RawValue};
 use std::{sync::Arc, time::Duration};
 use tokio::sync::broadcast::error::RecvError;
@@ -30,6 +33,48 @@ impl Fleet for Port {
     fn own(&self, instance: &InstanceId, client: AsClient, limit: Duration) -> Boxed<Opened> {
         let (sessions, id) = (Arc::clone(&self.sessions), instance.clone());
         Box::pin(async move { sessions.open_for(&id, client, limit).await })
+    }
+
+    fn wake(
+        &self,
+        server: &ServerId,
+        correlation: Option<&str>,
+        limit: Duration,
+    ) -> Boxed<Result<(), String>> {
+        let Some(supervisor) = self.sessions.supervisor().cloned() else {
+            return Box::pin(async { Err("the engine is starting".to_owned()) });
+        };
+        let asked = supervisor.wake(server, correlation);
+        Box::pin(async move {
+            let ticket = match asked {
+                Ok(Some(ticket)) => ticket,
+                Ok(None) => return Err("it is stopped".to_owned()),
+                Err(busy) => return Err(busy.to_string()),
+            };
+            let ends = supervisor.settled(ticket, limit).await;
+            if ends.iter().any(|end| end.reached == Some(true)) {
+                return Ok(());
+            }
+            let why = |end: &Settled| match end.reached {
+                None => format!("it did not come up within {}", span(limit)),
+                Some(_) => end.view.health.sentence.clone(),
+            };
+            Err(ends.first().map_or_else(String::new, why))
+        })
+    }
+
+    fn sleep(&self, server: &ServerId, why: &str) -> bool {
+        self.sessions
+            .supervisor()
+            .is_some_and(|supervisor| matches!(supervisor.sleep(server, why), Ok(true)))
+    }
+
+    fn remembered(&self, server: &ServerId) -> Option<Arc<str>> {
+        self.sessions.facts.offer(server)
+    }
+
+    fn remember(&self, server: &ServerId, offer: &str) {
+        self.sessions.facts.offered(server, offer);
     }
 
     fn keep(&self, record: &Arc<CallRecord>, content: Option<Content>) {
@@ -148,11 +193,29 @@ impl Core {
                     exposure: Arc::new(seen.spec.gateway.clone()),
                     instances: seen.instances.iter().map(instance).collect(),
                     reason: seen.health.sentence.clone(),
+                    on_demand: on_demand(&seen),
                 })
             })
             .collect();
         self.gateway.apply(Arc::new(fleet.gateway.clone()), servers);
     }
+}
+
+/// A server on demand comes for a call as long as it is wanted and nothing is wrong with it: what crashed, gave up or does
+/// not answer follows its restart policy, whoever calls.
+fn on_demand(seen: &Observed) -> Option<OnDemand> {
+    let spec = seen.spec.on_demand?;
+    let comes = |instance: &InstanceView| match instance.process.state {
+        ProcessState::Sleeping | ProcessState::Starting | ProcessState::Stopping => true,
+        ProcessState::Running => instance.health.level != HealthLevel::Unhealthy,
+        ProcessState::Stopped | ProcessState::Restarting | ProcessState::Failed => false,
+    };
+    Some(OnDemand {
+        idle: Duration::from_millis(spec.idle_stop_ms),
+        start: Duration::from_millis(seen.spec.health.start_timeout_ms),
+        asleep: seen.status == Status::Sleeping,
+        comes: seen.desired.running && seen.instances.iter().any(comes),
+    })
 }
 
 fn instance(seen: &InstanceView) -> Instance {

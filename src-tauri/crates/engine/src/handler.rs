@@ -358,6 +358,7 @@ impl Handler for Core {
         let down = flotilla_supervisor::Desired {
             running: false,
             replicas,
+            on_call: false,
         };
         match self.supervisor.want(&id, down, Some(&caller.correlation)) {
             Ok(ticket) => drop(self.supervisor.settled(ticket, REMOVE).await),

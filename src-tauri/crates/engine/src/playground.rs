@@ -8,10 +8,12 @@ use crate::{
 use flotilla_contract::{
     Caller, ErrorCode, InstanceId, WireError,
     command::{CallParams, HistoryParams},
-    state::ProcessState,
+    state::{ProcessState, Status},
     tool::{CallOutcome, ToolCallRecord, ToolList},
 };
+use flotilla_gateway::Held;
 use flotilla_mcp::{Error, RequestOptions};
+use flotilla_supervisor::Observed;
 use serde_json::value::RawValue;
 use std::{
     collections::{HashMap, VecDeque},
@@ -74,6 +76,27 @@ fn unreachable(message: impl std::fmt::Display) -> WireError {
 }
 
 impl Core {
+    /// The instance that a call goes to. A server on demand is woken, and stays awake as long as the place in it is held.
+    async fn callee_awake(
+        &self,
+        caller: &Caller,
+        params: &CallParams,
+        limit: Duration,
+    ) -> Result<(InstanceId, Option<Held>), WireError> {
+        self.spec(&params.server)?;
+        let held = self
+            .gateway
+            .hold(&params.server, params.instance, &caller.correlation, limit)
+            .await
+            .map_err(|why| unreachable(format!("reach {}: {why}", params.server)))?;
+        match held {
+            Some(held) if params.instance.is_none_or(|n| n == held.instance().index) => {
+                Ok((held.instance().clone(), Some(held)))
+            }
+            held => Ok((self.callee(&params.server, params.instance)?, held)),
+        }
+    }
+
     /// The instance that is meant: the one named, or the best that runs.
     fn callee(
         &self,
@@ -111,6 +134,13 @@ impl Core {
         caller: &Caller,
         server: &flotilla_contract::ServerId,
     ) -> Result<ToolList, WireError> {
+        let asleep = |seen: &Observed| seen.status == Status::Sleeping;
+        if self.supervisor.observe(server).as_ref().is_some_and(asleep)
+            && let Some(tools) = self.facts.get(server).tools
+        {
+            // To look at its tools is no reason to wake it.
+            return Ok(tools);
+        }
         let id = self.callee(server, None)?;
         let listed = self
             .sessions
@@ -152,7 +182,6 @@ impl Core {
         caller: &Caller,
         params: CallParams,
     ) -> Result<ToolCallRecord, WireError> {
-        let id = self.callee(&params.server, params.instance)?;
         if !(params.arguments.is_object() || params.arguments.is_null()) {
             return Err(WireError::new(
                 ErrorCode::BadRequest,
@@ -169,6 +198,10 @@ impl Core {
             .min(TIMEOUT_MOST);
         let cancel = CancellationToken::new();
         let _named = self.name_call(params.cancel_key.clone(), &cancel)?;
+        let (id, _awake) = tokio::select! {
+            () = cancel.cancelled() => return Err(unreachable(format!("reach {}: cancelled", params.server))),
+            callee = self.callee_awake(caller, &params, timeout) => callee?,
+        };
         let at = clock::now();
         let arguments = if params.arguments.is_null() {
             serde_json::json!({})

@@ -9,7 +9,7 @@
 
 use crate::{clock, facts::Facts};
 use flotilla_contract::{
-    EventKind, InstanceId, ServerId, ServerSpec,
+    EventKind, InstanceId, Millis, ServerId, ServerSpec,
     event::NewEvent,
     gateway::Exposure,
     log::Stream,
@@ -71,6 +71,10 @@ impl Sessions {
     /// The supervisor is made after its ports.
     pub(crate) fn attach(&self, supervisor: Supervisor) {
         let _ = self.supervisor.set(supervisor);
+    }
+
+    pub(crate) fn supervisor(&self) -> Option<&Supervisor> {
+        self.supervisor.get()
     }
 
     fn seats(&self) -> MutexGuard<'_, HashMap<InstanceId, (u64, Arc<Seat>)>> {
@@ -222,7 +226,13 @@ impl Sessions {
         let seat = self.seat(id).ok_or(Error::Closed(Closed::Eof))?;
         let (session, peer) = self.session(id, limit).await?;
         if peer.capabilities.get("tools").is_none() {
-            let list = tool_list(&id.server, &Fingerprint::default(), &peer, Vec::new());
+            let list = tool_list(
+                &id.server,
+                &Fingerprint::default(),
+                &peer,
+                &[],
+                clock::now(),
+            );
             self.facts.listed(&id.server, list.clone());
             return Ok(Listed {
                 list,
@@ -232,12 +242,7 @@ impl Sessions {
         }
         let page = session.list_tools(limit).await?;
         let print = fingerprint(&page.tools);
-        let tools = page
-            .tools
-            .iter()
-            .map(|raw| serde_json::from_str(raw.get()).unwrap_or(serde_json::Value::Null))
-            .collect();
-        let list = tool_list(&id.server, &print, &peer, tools);
+        let list = tool_list(&id.server, &print, &peer, &page.tools, clock::now());
         let findings = if page.tools.is_empty() {
             Vec::new()
         } else {
@@ -578,18 +583,22 @@ fn bad(error: &Error, limit: Duration) -> Found {
     }
 }
 
-fn tool_list(
+pub(crate) fn tool_list(
     server: &ServerId,
     print: &Fingerprint,
     peer: &Peer,
-    tools: Vec<serde_json::Value>,
+    tools: &[Box<RawValue>],
+    listed_at: Millis,
 ) -> ToolList {
     ToolList {
         server: server.clone(),
-        listed_at: clock::now(),
+        listed_at,
         fingerprint: print.hash.clone(),
         peer: peer.clone(),
-        tools,
+        tools: tools
+            .iter()
+            .map(|raw| serde_json::from_str(raw.get()).unwrap_or(serde_json::Value::Null))
+            .collect(),
     }
 }
 

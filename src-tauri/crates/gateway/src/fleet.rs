@@ -24,6 +24,24 @@ pub trait Fleet: Send + Sync + 'static {
     /// A new session with an instance over HTTP, in the name of one client. It belongs to the caller.
     fn own(&self, instance: &InstanceId, client: AsClient, limit: Duration) -> Boxed<Opened>;
 
+    /// A call needs a server that sleeps: starts it. Told within about `limit` whether it came up, and why not, as a sentence
+    /// without a final period.
+    fn wake(
+        &self,
+        server: &ServerId,
+        correlation: Option<&str>,
+        limit: Duration,
+    ) -> Boxed<Result<(), String>>;
+
+    /// Nobody calls a server on demand: it is to be stopped until somebody does. False: it is not to be.
+    fn sleep(&self, server: &ServerId, why: &str) -> bool;
+
+    /// What a server offered when it was last asked, as given to [`remember`](Self::remember).
+    fn remembered(&self, server: &ServerId) -> Option<Arc<str>>;
+
+    /// Keeps what a server on demand offers, for when it sleeps. Must not block.
+    fn remember(&self, server: &ServerId, offer: &str);
+
     /// A call is over that is to be kept on disk. Must not block.
     fn keep(&self, record: &Arc<CallRecord>, content: Option<Content>);
 
@@ -62,6 +80,21 @@ pub struct Upstream {
     pub instances: Vec<Instance>,
     /// Why it is not served at all (disabled, stopped, …), as a sentence; used when no instance serves.
     pub reason: String,
+    /// Whether it sleeps while nobody calls it.
+    pub on_demand: Option<OnDemand>,
+}
+
+/// A server that is stopped while nobody calls it, and started by the next call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct OnDemand {
+    /// Put to sleep after this long without a call.
+    pub idle: Duration,
+    /// How long a call waits for its start.
+    pub start: Duration,
+    /// Whether a call may wait for it: it sleeps, or is on its way. Not while it is stopped or failed.
+    pub comes: bool,
+    /// Whether it sleeps now.
+    pub asleep: bool,
 }
 
 /// One instance as the engine sees it now.

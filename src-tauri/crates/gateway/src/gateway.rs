@@ -13,7 +13,7 @@ use crate::{
     record::Tally,
     relay::Call,
     ring::{Refusals, Ring, Rolling},
-    server::{Moved, Refusal, Server},
+    server::{Moved, Place, Refusal, Server},
     tasks::Tasks,
 };
 use flotilla_contract::{
@@ -64,6 +64,17 @@ pub(crate) fn millis(span: Duration) -> u64 {
 #[derive(Clone)]
 pub struct Gateway {
     pub(crate) inner: Arc<Inner>,
+}
+
+/// A place in an instance, held until it is dropped.
+pub struct Held(Place);
+
+impl Held {
+    /// Which instance.
+    #[must_use]
+    pub fn instance(&self) -> &InstanceId {
+        self.0.id()
+    }
 }
 
 pub(crate) struct Inner {
@@ -272,6 +283,30 @@ impl Gateway {
         lock(&self.inner.ring).query(query)
     }
 
+    /// A place in an instance of a server on demand for a call that does not come through the gateway: wakes the server, and
+    /// keeps it awake until it is dropped. `None` for any other server.
+    ///
+    /// # Errors
+    /// When it does not come up, or all places are taken, as a sentence without a final period.
+    pub async fn hold(
+        &self,
+        id: &ServerId,
+        prefer: Option<u32>,
+        correlation: &str,
+        limit: Duration,
+    ) -> Result<Option<Held>, String> {
+        let Some(server) = self.inner.server(id).filter(|server| server.is_on_demand()) else {
+            return Ok(None);
+        };
+        let deadline = Instant::now() + limit;
+        let fleet = &self.inner.fleet;
+        server
+            .place(fleet, Some(correlation), prefer, &[], deadline)
+            .await
+            .map(|place| Some(Held(place)))
+            .map_err(|refusal| refusal.reason)
+    }
+
     /// What an operator does with a breaker, and what it is then.
     ///
     /// # Errors
@@ -457,6 +492,7 @@ fn traffic(server: &Arc<Server>, now: Instant) -> ServerTraffic {
             .map(|offer| offer.counts())
             .unwrap_or_default(),
         withdrawn: server.withdrawn(),
+        asleep: server.sleeps(),
         lost,
         instances: server.endpoints(now),
     }

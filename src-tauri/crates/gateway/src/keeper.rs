@@ -4,6 +4,11 @@
 //! Asking is never urgent: what a restarted server offered before stands until it has answered, and a fleet that starts needs the
 //! processors for starting. So it begins a moment after the instance came, few servers are asked at once, and one that does not
 //! answer is asked less and less often.
+//!
+//! **On demand.** The offer of a server that sleeps stays, and is kept in the store for the next engine. The same task knows
+//! when nobody has called for long: it closes the server for calls ([`Server::doze`]) and has it stopped. The first call that
+//! finds it asleep has it started; all that come meanwhile wait for that one start ([`Server::place`]). Woken, it is asked
+//! anew what it offers.
 
 use crate::{
     fleet::{AsClient, Opened},
@@ -53,6 +58,8 @@ pub(crate) async fn keep(inner: Arc<Inner>, server: Arc<Server>) {
     let mut line: Option<Line> = None;
     let mut stale = true;
     let mut wait = AGAIN;
+    // What the store has of its offer.
+    let mut kept = None;
     loop {
         let serving = server.serving();
         if line.as_ref().is_some_and(|line| {
@@ -62,6 +69,9 @@ pub(crate) async fn keep(inner: Arc<Inner>, server: Arc<Server>) {
         }
         let mut again = None;
         match serving.first() {
+            // It sleeps, or comes: what it offered is there for the asking.
+            None if server.comes() && server.offer().is_some() => {}
+            None if server.comes() && recall(&inner, &server, &mut kept) => inner.outdated(),
             None => {
                 let why = server.out_of_service().unwrap_or_default();
                 if server.set_offer(Err(why)) {
@@ -95,12 +105,33 @@ pub(crate) async fn keep(inner: Arc<Inner>, server: Arc<Server>) {
             }
             Some(_) => {}
         }
+        if server.is_on_demand()
+            && let Some(offer) = server.offer()
+            && kept != Some(offer.prints)
+        {
+            kept = Some(offer.prints);
+            if let Some(offer) = offer.to_kept() {
+                inner.fleet.remember(&server.id, &offer);
+            }
+        }
+        // Not before it is known what it offers: a server is put to sleep with its lists in the catalogue.
+        let idle_at = server.idle_at().filter(|_| !stale);
         if let Some(line) = &mut line {
             line.follow_wishes(&inner, &server).await;
         }
         tokio::select! {
             () = server.ended.cancelled() => return,
             () = server.look_again.notified() => {}
+            () = tokio::time::sleep_until(idle_at.unwrap_or_else(Instant::now)), if idle_at.is_some() => {
+                if let Some(unused) = server.doze(Instant::now()) {
+                    let why = format!("no call for {}", span(unused));
+                    if inner.fleet.sleep(&server.id, &why) {
+                        (line, stale, wait) = (None, true, AGAIN);
+                    } else {
+                        server.stays_awake(Instant::now());
+                    }
+                }
+            }
             () = tokio::time::sleep_until(again.unwrap_or_else(Instant::now)), if again.is_some() => {}
             news = next(&mut line) => match news {
                 Some(Ok(note)) if note.method == "notifications/resources/updated" => {
@@ -117,6 +148,25 @@ pub(crate) async fn keep(inner: Arc<Inner>, server: Arc<Server>) {
                 None => (line, stale) = (None, true),
             },
         }
+    }
+}
+
+/// Puts on offer what a server on demand offered when it was last asked, maybe by an earlier engine. False: nobody knows.
+fn recall(inner: &Inner, server: &Server, kept: &mut Option<[[u8; 32]; 4]>) -> bool {
+    let text = inner.fleet.remembered(&server.id);
+    let Some(offer) = text.as_deref().and_then(Offer::of_kept) else {
+        return false;
+    };
+    *kept = Some(offer.prints);
+    server.set_offer(Ok(Arc::new(offer)))
+}
+
+/// "45 s", "10 min".
+fn span(unused: Duration) -> String {
+    match unused.as_secs() {
+        s if s < 120 => format!("{s} s"),
+        s if s < 7_200 => format!("{} min", s / 60),
+        s => format!("{} h", s / 3_600),
     }
 }
 

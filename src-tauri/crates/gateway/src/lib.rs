@@ -42,5 +42,6 @@ mod slots;
 mod tasks;
 
 pub use body::Body;
-pub use fleet::{AsClient, Boxed, Content, Fleet, Instance, Opened, Upstream};
-pub use gateway::Gateway;
+pub use fleet::{AsClient, Boxed, Content, Fleet, Instance, OnDemand, Opened, Upstream};
+pub use gateway::{Gateway, Held};
+pub use offer::remembered_tools;

@@ -1,13 +1,16 @@
 //! What one server offers, as it said when it was last asked.
 
-use flotilla_contract::{gateway::Offers, tool::Peer};
+use crate::gateway::wall;
+use flotilla_contract::{Millis, gateway::Offers, tool::Peer};
 use flotilla_mcp::{Error, Items, List, Session};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use sha2::{Digest, Sha256};
 use std::{borrow::Cow, sync::Arc, time::Duration};
 
 const METHOD_NOT_FOUND: i64 = -32601;
+/// An offer larger than this is not kept over a restart of the engine, in bytes.
+const MOST_KEPT: usize = 4 << 20;
 
 /// Everything that a server offers.
 pub(crate) struct Offer {
@@ -33,6 +36,31 @@ pub(crate) struct Entry {
     pub(crate) repeatable: bool,
     /// Only there on a legacy client's own connection: the server has it for clients that can be asked something.
     pub(crate) own: bool,
+}
+
+/// An offer in the store.
+#[derive(Serialize, Deserialize)]
+struct Kept {
+    at: Millis,
+    peer: Peer,
+    tools: Vec<Box<RawValue>>,
+    prompts: Vec<Box<RawValue>>,
+    resources: Vec<Box<RawValue>>,
+    templates: Vec<Box<RawValue>>,
+    /// Names of the tools that the connection shared by all does not have.
+    own: Vec<String>,
+    ttl_ms: u64,
+    private: bool,
+}
+
+/// Who said what tools it has on the connection shared by all, and when, in an offer that was given to
+/// [`Fleet::remember`](crate::Fleet::remember).
+#[must_use]
+pub fn remembered_tools(offer: &str) -> Option<(Peer, Vec<Box<RawValue>>, Millis)> {
+    let kept: Kept = serde_json::from_str(offer).ok()?;
+    let mut tools = kept.tools;
+    tools.retain(|raw| name_of(raw, "name").is_none_or(|name| !kept.own.contains(&name)));
+    Some((kept.peer, tools, kept.at))
 }
 
 impl Offer {
@@ -66,21 +94,61 @@ impl Offer {
         Ok(Self {
             ttl_ms: asked().map(|list| list.ttl_ms).min().unwrap_or_default(),
             private: asked().any(|list| list.private),
-            prints: lists.map(|list| print(list.as_ref())),
-            tools: entries(tools, "name"),
-            prompts: entries(prompts, "name"),
-            resources: entries(resources, "uri"),
-            templates: entries(templates, "uriTemplate"),
+            prints: lists.map(|list| print(list.as_ref().map_or(&[], |list| &list.items))),
+            tools: entries(items(tools), "name"),
+            prompts: entries(items(prompts), "name"),
+            resources: entries(items(resources), "uri"),
+            templates: entries(items(templates), "uriTemplate"),
             peer,
         })
     }
 
     /// Marks the tools that the connection shared by all does not have.
     pub(crate) fn mark_own(&mut self, shared: Items) {
-        let shared = entries(Some(shared), "name");
+        let shared = entries(shared.items, "name");
         for tool in &mut self.tools {
             tool.own = !shared.iter().any(|entry| entry.name == tool.name);
         }
+    }
+
+    /// As it is kept over a restart of the engine; `None` when it is too much to keep.
+    pub(crate) fn to_kept(&self) -> Option<String> {
+        let raw = |entries: &[Entry]| entries.iter().map(|entry| entry.raw.clone()).collect();
+        let own = self.tools.iter().filter(|tool| tool.own);
+        let kept = Kept {
+            at: wall(),
+            peer: Peer::clone(&self.peer),
+            tools: raw(&self.tools),
+            prompts: raw(&self.prompts),
+            resources: raw(&self.resources),
+            templates: raw(&self.templates),
+            own: own.map(|tool| tool.name.clone()).collect(),
+            ttl_ms: self.ttl_ms,
+            private: self.private,
+        };
+        let text = serde_json::to_string(&kept).ok()?;
+        (text.len() <= MOST_KEPT).then_some(text)
+    }
+
+    /// What was kept; `None` when an older engine wrote it in another form.
+    pub(crate) fn of_kept(text: &str) -> Option<Self> {
+        let kept: Kept = serde_json::from_str(text).ok()?;
+        let lists = [&kept.tools, &kept.prompts, &kept.resources, &kept.templates];
+        let prints = lists.map(|list| print(list));
+        let mut tools = entries(kept.tools, "name");
+        for tool in &mut tools {
+            tool.own = kept.own.contains(&tool.name);
+        }
+        Some(Self {
+            prints,
+            tools,
+            prompts: entries(kept.prompts, "name"),
+            resources: entries(kept.resources, "uri"),
+            templates: entries(kept.templates, "uriTemplate"),
+            peer: Arc::new(kept.peer),
+            ttl_ms: kept.ttl_ms,
+            private: kept.private,
+        })
     }
 
     pub(crate) fn counts(&self) -> Offers {
@@ -97,9 +165,13 @@ impl Offer {
     }
 }
 
-fn print(list: Option<&Items>) -> [u8; 32] {
+fn items(list: Option<Items>) -> Vec<Box<RawValue>> {
+    list.map(|list| list.items).unwrap_or_default()
+}
+
+fn print(list: &[Box<RawValue>]) -> [u8; 32] {
     let mut hash = Sha256::new();
-    for item in list.iter().flat_map(|list| &list.items) {
+    for item in list {
         hash.update(item.get().as_bytes());
         hash.update([0]);
     }
@@ -107,10 +179,9 @@ fn print(list: Option<&Items>) -> [u8; 32] {
 }
 
 /// What has no name is nothing that a client could ask for; of two of one name the first counts, as a call would find it.
-fn entries(list: Option<Items>, key: &str) -> Vec<Entry> {
+fn entries(list: Vec<Box<RawValue>>, key: &str) -> Vec<Entry> {
     let mut seen = std::collections::HashSet::new();
     list.into_iter()
-        .flat_map(|list| list.items)
         .filter_map(|raw| {
             let name = name_of(&raw, key)?;
             let repeatable = key == "name" && is_repeatable(&raw);

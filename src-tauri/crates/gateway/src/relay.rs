@@ -486,7 +486,7 @@ impl Gateway {
                 .admit(tool, Instant::now())
                 .map_err(|refusal| refuse(&refusal))?;
             let place = tokio::select! {
-                place = server.place(prefer, &tried, deadline) => place,
+                place = server.place(&self.inner.fleet, call.correlation.as_deref(), prefer, &tried, deadline) => place,
                 () = call.cancel.cancelled() => return Err(cancelled()),
             };
             let place = match place {

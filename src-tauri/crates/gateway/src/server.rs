@@ -9,7 +9,7 @@ use crate::{
     breaker::{self, Breaker, Permit},
     chance::Chance,
     clients::lock,
-    fleet::{Instance, Upstream},
+    fleet::{Fleet, Instance, OnDemand, Upstream},
     offer::Offer,
     retry::{self, Budget, Recent},
     ring::Rolling,
@@ -88,12 +88,42 @@ struct State {
     chance: Chance,
     /// Why no instance serves.
     reason: String,
+    on_demand: Option<OnDemand>,
+    /// When a call last began or ended, or the server came up.
+    used: Instant,
+    waking: Waking,
+}
+
+/// The one start that calls wait for, of a server that slept.
+#[derive(Debug, Default)]
+struct Waking {
+    /// Its number.
+    number: u64,
+    under_way: bool,
+    /// Why the last one did not come about.
+    failed: Option<String>,
 }
 
 /// An instance, and the session that was last used with it.
 struct Known {
     now: Instance,
     session: Option<(Session, Arc<Peer>)>,
+    /// This process is being put to sleep: it gets no more calls, whatever is still told about it.
+    dozes: bool,
+}
+
+impl Known {
+    fn serves(&self) -> bool {
+        self.now.unfit.is_none() && !self.dozes
+    }
+}
+
+/// What a call that finds no place is told.
+enum NoPlace {
+    /// All are taken.
+    Full,
+    /// No instance serves.
+    None(Refusal),
 }
 
 impl Server {
@@ -111,6 +141,9 @@ impl Server {
                 recent: Recent::default(),
                 chance: Chance::new(seed),
                 reason: upstream.reason.clone(),
+                on_demand: upstream.on_demand,
+                used: now,
+                waking: Waking::default(),
                 exposure,
             }),
             freed: Notify::new(),
@@ -137,6 +170,7 @@ impl Server {
         }
         state.exposure = Arc::clone(&upstream.exposure);
         state.reason.clone_from(&upstream.reason);
+        let on_demand = std::mem::replace(&mut state.on_demand, upstream.on_demand);
         let (mut old_endpoints, mut old) = (
             std::mem::take(&mut state.endpoints),
             std::mem::take(&mut state.instances),
@@ -156,6 +190,7 @@ impl Server {
                     Known {
                         now: instance.clone(),
                         session: None,
+                        dozes: false,
                     },
                 ),
             };
@@ -163,8 +198,9 @@ impl Server {
             if known.now.spawn != instance.spawn {
                 endpoint.anew();
                 known.session = None;
+                known.dozes = false;
             }
-            endpoint.available = instance.unfit.is_none();
+            endpoint.available = instance.unfit.is_none() && !known.dozes;
             if !endpoint.available {
                 known.session = None;
             }
@@ -172,7 +208,11 @@ impl Server {
             state.endpoints.push(endpoint);
             state.instances.push(known);
         }
-        let changed = before != state.serving();
+        let after = state.serving();
+        if before.is_empty() && !after.is_empty() {
+            state.used = now;
+        }
+        let changed = before != after || on_demand != upstream.on_demand;
         if changed {
             self.freed.notify_waiters();
         }
@@ -190,6 +230,61 @@ impl Server {
     /// The instances that serve, the best first.
     pub(crate) fn serving(&self) -> Vec<(InstanceId, u64)> {
         lock(&self.state).serving()
+    }
+
+    /// Whether it sleeps while nobody calls it.
+    pub(crate) fn is_on_demand(&self) -> bool {
+        lock(&self.state).on_demand.is_some()
+    }
+
+    pub(crate) fn sleeps(&self) -> bool {
+        lock(&self.state).on_demand.is_some_and(|it| it.asleep)
+    }
+
+    /// Whether a call may wait for it although no instance serves.
+    pub(crate) fn comes(&self) -> bool {
+        lock(&self.state).comes()
+    }
+
+    /// When it is to be put to sleep if no call comes before; `None` while it does not serve, or is not on demand.
+    pub(crate) fn idle_at(&self) -> Option<Instant> {
+        let state = lock(&self.state);
+        let idle = state.on_demand?.idle;
+        (!state.serving().is_empty()).then_some(state.used + idle)
+    }
+
+    /// Its time has come: closes it for calls and says since when nobody called. `None`, and nothing is done, when a call
+    /// came in between or is under way; then the time is to be asked for again.
+    ///
+    /// Under the lock under which calls take their places, so that no call is sent to a process that is about to be stopped.
+    pub(crate) fn doze(&self, now: Instant) -> Option<Duration> {
+        let mut state = lock(&self.state);
+        let idle = state.on_demand?.idle;
+        let busy = self.queued() > 0 || state.endpoints.iter().any(|at| at.in_flight() > 0);
+        if busy {
+            state.used = now;
+        }
+        let unused = now.saturating_duration_since(state.used);
+        if unused < idle || state.serving().is_empty() {
+            return None;
+        }
+        let state = &mut *state;
+        for (endpoint, known) in state.endpoints.iter_mut().zip(&mut state.instances) {
+            (endpoint.available, known.dozes, known.session) = (false, true, None);
+        }
+        Some(unused)
+    }
+
+    /// It is not put to sleep after all.
+    pub(crate) fn stays_awake(&self, now: Instant) {
+        let mut state = lock(&self.state);
+        let state = &mut *state;
+        state.used = now;
+        for (endpoint, known) in state.endpoints.iter_mut().zip(&mut state.instances) {
+            known.dozes = false;
+            endpoint.available = known.serves();
+        }
+        self.freed.notify_waiters();
     }
 
     /// Why no instance serves; none when one does.
@@ -331,46 +426,40 @@ impl Server {
     }
 
     /// A place in an instance: in `prefer` if that one serves and has room, in those in `not` last. Waits for one if all are
-    /// full, in a bounded queue.
+    /// full, and for a server on demand to wake, in a bounded queue.
     pub(crate) async fn place(
         self: &Arc<Self>,
+        fleet: &Arc<dyn Fleet>,
+        correlation: Option<&str>,
         prefer: Option<u32>,
         not: &[u32],
         deadline: Instant,
     ) -> Result<Place, Refusal> {
-        let waits = match self.try_place(prefer, not) {
+        let mut wait = match self.try_place(prefer, not) {
             Ok(place) => return Ok(place),
-            Err(None) => lock(&self.state).exposure.clone(),
-            Err(Some(refusal)) => return Err(refusal),
+            Err(NoPlace::None(refusal)) if !self.comes() => return Err(refusal),
+            Err(_) => self.queue()?,
         };
-        if self.queued.fetch_add(1, Ordering::Relaxed) >= waits.queue {
-            self.queued.fetch_sub(1, Ordering::Relaxed);
-            return Err(Refusal {
-                by: RejectedBy::Queue,
-                reason: format!(
-                    "{} is busy: all places are taken and {} calls wait",
-                    self.id, waits.queue
-                ),
-                retry_after: Some(Duration::from_secs(1)),
-            });
-        }
-        let _queued = Queued(&self.queued);
-        let until = deadline.min(Instant::now() + Duration::from_millis(waits.queue_timeout_ms));
         loop {
             let freed = self.freed.notified();
             tokio::pin!(freed);
             freed.as_mut().enable();
-            match self.try_place(prefer, not) {
+            let full = match self.try_place(prefer, not) {
                 Ok(place) => return Ok(place),
-                Err(Some(refusal)) => return Err(refusal),
-                Err(None) => {}
-            }
+                Err(NoPlace::Full) => true,
+                Err(NoPlace::None(refusal)) => {
+                    self.wake(fleet, correlation, &mut wait, refusal)?;
+                    false
+                }
+            };
+            let within = if full { wait.for_place } else { wait.for_start };
             tokio::select! {
                 () = freed => {}
-                () = tokio::time::sleep_until(until) => {
+                () = tokio::time::sleep_until(deadline.min(wait.since + within)) => {
+                    let what = if full { "no place became free" } else { "it did not start" };
                     return Err(Refusal {
                         by: RejectedBy::Queue,
-                        reason: format!("{} is busy: no place became free within {} ms", self.id, waits.queue_timeout_ms),
+                        reason: format!("{} is busy: {what} within {} ms", self.id, within.as_millis()),
                         retry_after: Some(Duration::from_secs(1)),
                     });
                 }
@@ -378,12 +467,79 @@ impl Server {
         }
     }
 
-    /// `Err(None)`: all places are taken.
-    fn try_place(
+    /// A place in the queue.
+    fn queue(&self) -> Result<Wait<'_>, Refusal> {
+        let state = lock(&self.state);
+        let most = state.exposure.queue;
+        if self.queued.fetch_add(1, Ordering::Relaxed) >= most {
+            self.queued.fetch_sub(1, Ordering::Relaxed);
+            let what = if state.serving().is_empty() {
+                "is starting"
+            } else {
+                "is busy: all places are taken"
+            };
+            return Err(Refusal {
+                by: RejectedBy::Queue,
+                reason: format!("{} {what} and {most} calls wait", self.id),
+                retry_after: Some(Duration::from_secs(1)),
+            });
+        }
+        Ok(Wait {
+            _queued: Queued(&self.queued),
+            since: Instant::now(),
+            for_place: Duration::from_millis(state.exposure.queue_timeout_ms),
+            for_start: state.on_demand.map_or(Duration::ZERO, |it| it.start),
+            start: None,
+        })
+    }
+
+    /// A call finds no instance: it begins the start, or waits for the one that is under way. A start that fails is failed for
+    /// every call that waited for it; the next call begins another.
+    fn wake(
         self: &Arc<Self>,
-        prefer: Option<u32>,
-        not: &[u32],
-    ) -> Result<Place, Option<Refusal>> {
+        fleet: &Arc<dyn Fleet>,
+        correlation: Option<&str>,
+        wait: &mut Wait<'_>,
+        refusal: Refusal,
+    ) -> Result<(), Refusal> {
+        let mut state = lock(&self.state);
+        let limit = match state.on_demand {
+            Some(it) if state.comes() => it.start,
+            _ => return Err(refusal),
+        };
+        let waking = &mut state.waking;
+        if waking.under_way {
+            wait.start.get_or_insert(waking.number);
+            return Ok(());
+        }
+        if wait.start.is_some() {
+            // The start is over. Where it came about, the news of it is on its way.
+            return match &waking.failed {
+                Some(why) => Err(Refusal {
+                    reason: format!("{} did not come up for this call: {why}", self.id),
+                    ..refusal
+                }),
+                None => Ok(()),
+            };
+        }
+        waking.number += 1;
+        (waking.under_way, waking.failed) = (true, None);
+        wait.start = Some(waking.number);
+        drop(state);
+        let woken = fleet.wake(&self.id, correlation, limit);
+        let server = Arc::clone(self);
+        // A task of its own: the call that began it may be given up.
+        tokio::spawn(async move {
+            let failed = woken.await.err();
+            let mut state = lock(&server.state);
+            (state.waking.under_way, state.waking.failed) = (false, failed);
+            drop(state);
+            server.freed.notify_waiters();
+        });
+        Ok(())
+    }
+
+    fn try_place(self: &Arc<Self>, prefer: Option<u32>, not: &[u32]) -> Result<Place, NoPlace> {
         let mut state = lock(&self.state);
         let state = &mut *state;
         let how = state.exposure.balance;
@@ -410,6 +566,7 @@ impl Server {
         match chosen {
             Ok(at) => {
                 state.endpoints[at].take();
+                state.used = Instant::now();
                 let known = &state.instances[at];
                 Ok(Place {
                     server: Arc::clone(self),
@@ -418,8 +575,8 @@ impl Server {
                     session: known.session.clone(),
                 })
             }
-            Err(NoneFit::AllFull) => Err(None),
-            Err(NoneFit::NoInstance) => Err(Some(Refusal {
+            Err(NoneFit::AllFull) => Err(NoPlace::Full),
+            Err(NoneFit::NoInstance) => Err(NoPlace::None(Refusal {
                 by: RejectedBy::NoInstance,
                 reason: format!("{} does not serve: {}", self.id, state.no_instance()),
                 retry_after: None,
@@ -551,9 +708,14 @@ impl State {
     fn serving(&self) -> Vec<(InstanceId, u64)> {
         self.instances
             .iter()
-            .filter(|known| known.now.unfit.is_none())
+            .filter(|known| known.serves())
             .map(|known| (known.now.id.clone(), known.now.spawn))
             .collect()
+    }
+
+    fn comes(&self) -> bool {
+        self.on_demand
+            .is_some_and(|it| it.comes || self.instances.iter().any(|known| known.dozes))
     }
 
     fn no_instance(&self) -> String {
@@ -563,6 +725,16 @@ impl State {
             .find_map(|known| known.now.unfit.as_deref());
         reason.unwrap_or(&self.reason).to_owned()
     }
+}
+
+/// A call in the queue.
+struct Wait<'a> {
+    _queued: Queued<'a>,
+    since: Instant,
+    for_place: Duration,
+    for_start: Duration,
+    /// The start that it waits for.
+    start: Option<u64>,
 }
 
 struct Queued<'a>(&'a AtomicU32);
@@ -686,7 +858,11 @@ impl Drop for Place {
         {
             state.endpoints[at].release();
         }
+        state.used = Instant::now();
         drop(state);
         self.server.freed.notify_one();
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -63,6 +63,8 @@ pub struct ServerMemory {
     pub era: Option<Era>,
     /// The tools that were accepted, in the form the engine chose.
     pub tools: Option<serde_json::Value>,
+    /// What it offers, in the form the gateway chose; only of a server on demand.
+    pub offer: Option<String>,
 }
 
 /// Something an operator did, to record.
@@ -390,7 +392,7 @@ impl Control {
     /// # Errors
     /// When the database cannot be read.
     pub async fn memories(&self) -> Result<BTreeMap<ServerId, ServerMemory>, Error> {
-        let rows = sqlx::query("SELECT server, era, tools FROM memories")
+        let rows = sqlx::query("SELECT server, era, tools, offer FROM memories")
             .fetch_all(&self.pool)
             .await
             .map_err(Error::sql("read what is known about servers"))?;
@@ -402,7 +404,8 @@ impl Control {
                 let tools = get::<Option<String>>(row, "tools")?
                     .map(|text| from_json("accepted tools", &text))
                     .transpose()?;
-                Ok((server(row)?, ServerMemory { era, tools }))
+                let offer = get(row, "offer")?;
+                Ok((server(row)?, ServerMemory { era, tools, offer }))
             })
             .collect()
     }
@@ -412,19 +415,22 @@ impl Control {
     /// # Errors
     /// When the database cannot be written.
     pub async fn remember(&self, server: &ServerId, memory: &ServerMemory) -> Result<(), Error> {
-        sqlx::query("INSERT OR REPLACE INTO memories (server, era, tools) VALUES (?, ?, ?)")
-            .bind(server.as_str())
-            .bind(memory.era.map(|era| json("an era", &era)).transpose()?)
-            .bind(
-                memory
-                    .tools
-                    .as_ref()
-                    .map(|tools| json("accepted tools", tools))
-                    .transpose()?,
-            )
-            .execute(&self.pool)
-            .await
-            .map_err(Error::sql("remember the server"))?;
+        sqlx::query(
+            "INSERT OR REPLACE INTO memories (server, era, tools, offer) VALUES (?, ?, ?, ?)",
+        )
+        .bind(server.as_str())
+        .bind(memory.era.map(|era| json("an era", &era)).transpose()?)
+        .bind(
+            memory
+                .tools
+                .as_ref()
+                .map(|tools| json("accepted tools", tools))
+                .transpose()?,
+        )
+        .bind(memory.offer.as_deref())
+        .execute(&self.pool)
+        .await
+        .map_err(Error::sql("remember the server"))?;
         Ok(())
     }
 

@@ -98,6 +98,7 @@ async fn what_control_keeps_survives_reopening() {
         config: serde_json::json!({ "z": 1, "a": 2 }),
     };
     let memory = ServerMemory {
+        offer: Some("{}".into()),
         era: Some(Era::Modern),
         tools: Some(serde_json::json!({ "fingerprint": "x" })),
     };

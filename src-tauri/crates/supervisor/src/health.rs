@@ -328,7 +328,7 @@ impl Health {
 /// What would help, given why.
 pub(crate) fn next_action(code: HealthCode) -> NextAction {
     match code {
-        HealthCode::Proven | HealthCode::SomeDown => NextAction::None,
+        HealthCode::Proven | HealthCode::SomeDown | HealthCode::Sleeping => NextAction::None,
         HealthCode::Stopped | HealthCode::Finished => NextAction::Start,
         HealthCode::Disabled => NextAction::Enable,
         HealthCode::NoCheck | HealthCode::PortTaken | HealthCode::CannotStart => {

@@ -16,6 +16,14 @@
 //! A stop disarms every pending restart in the same transition. A start whose ticket is older than a stop's ends as
 //! superseded. A restart is only ordered where running is what is wanted.
 //!
+//! # Sleeping
+//! A server on demand is wanted, but only on call: what is at rest of it sleeps (`StandBy`) until a call needs it
+//! (`Wake`), and what runs is stopped and sleeps when nobody has called it for long (`Sleep`). Who calls, and since when
+//! nobody did, the gateway knows; here are only the transitions. Both orders are given under the lock under which stops
+//! are, and only where running is what is wanted, so that no call wakes what an operator stopped; a call that comes
+//! while it falls asleep turns the stop into one before a new start. A call wakes nothing else either: what waits for
+//! its next try, or gave up, follows the restart policy. Probes follow a process, so none wakes what has none.
+//!
 //! # Nothing is left
 //! Every process carries a mark in its environment (boot, instance, spawn) and leads a group. A stop is only over when
 //! no member of the group, no descendant and no bearer of the mark is alive. When the engine itself is killed, the

@@ -259,6 +259,25 @@ impl Runner {
                 (self.ticket, self.wanted, self.correlation) = (ticket, true, correlation);
                 Some(Input::Restart { why })
             }
+            Order::StandBy {
+                ticket,
+                correlation,
+            } => {
+                (self.ticket, self.wanted, self.correlation) = (ticket, true, correlation);
+                Some(Input::StandBy)
+            }
+            Order::Wake {
+                ticket,
+                correlation,
+            } => {
+                (self.ticket, self.wanted, self.correlation) = (ticket, true, correlation);
+                Some(Input::Wake)
+            }
+            Order::Sleep { why } => {
+                // What it does of its own accord belongs to no operation.
+                self.correlation = None;
+                Some(Input::Sleep { why })
+            }
             Order::Renew => None,
             Order::Probe => {
                 self.health.ask_now(now());
@@ -296,7 +315,11 @@ impl Runner {
         let code = self.unit.code;
         let reason = &self.unit.reason;
         let (code, sentence) = match state {
-            ProcessState::Running | ProcessState::Sleeping => return,
+            ProcessState::Running => return,
+            ProcessState::Sleeping => (
+                HealthCode::Sleeping,
+                format!("Sleeping: {reason}; the next call starts it"),
+            ),
             ProcessState::Starting
                 if code == Some(HealthCode::WaitsForDependency) && self.dependencies.is_some() =>
             {
@@ -853,6 +876,7 @@ fn terms(spec: &ServerSpec) -> Terms {
         kind,
         restart: spec.restart.clone(),
         stop_timeout: Duration::from_millis(spec.stop_timeout_ms),
+        on_demand: spec.on_demand.is_some(),
     }
 }
 

@@ -39,6 +39,18 @@ pub(crate) enum Order {
         correlation: Option<String>,
         why: String,
     },
+    /// Be there for calls: sleep, if nothing runs.
+    StandBy {
+        ticket: u64,
+        correlation: Option<String>,
+    },
+    /// A call needs it.
+    Wake {
+        ticket: u64,
+        correlation: Option<String>,
+    },
+    /// Nobody calls it.
+    Sleep { why: String },
     /// There is another spec; it holds from the next start on (health checks: at once).
     Renew,
     /// Probe now.

@@ -44,6 +44,8 @@ pub struct Desired {
     pub running: bool,
     /// How many instances.
     pub replicas: u32,
+    /// Whether what is at rest is to sleep until a call needs it, instead of being started now.
+    pub on_call: bool,
 }
 
 /// A server as observed.
@@ -81,6 +83,8 @@ impl Ticket {
 pub enum End {
     /// Running and decided (proven, found wanting, or not checked at all).
     Up,
+    /// There for calls: asleep, or running.
+    OnCall,
     /// Nothing of it is left.
     Down,
 }
@@ -202,7 +206,15 @@ impl Supervisor {
                 let up = desired.running && *index <= rows;
                 slot.retiring = *index > rows;
                 let correlation = correlation.map(str::to_owned);
-                let (order, end) = if up {
+                let (order, end) = if up && desired.on_call {
+                    (
+                        Order::StandBy {
+                            ticket,
+                            correlation,
+                        },
+                        End::OnCall,
+                    )
+                } else if up {
                     (
                         Order::Start {
                             ticket,
@@ -283,6 +295,68 @@ impl Supervisor {
         Ok(Some(Ticket {
             orders: vec![(slot.cell.clone(), ticket, End::Up)],
         }))
+    }
+
+    /// A call needs a server: what sleeps of it is started. The end says whether it came up. `None`: it is not wanted, or
+    /// not any more, and stays as it is.
+    ///
+    /// # Errors
+    /// When an instance is busy; nothing is changed then.
+    pub fn wake(&self, id: &ServerId, correlation: Option<&str>) -> Result<Option<Ticket>, Busy> {
+        let ticket = self.shared.next_ticket();
+        // Under the lock under which `want` gives its orders: nothing wakes what was stopped.
+        self.order_all(
+            id,
+            || Order::Wake {
+                ticket,
+                correlation: correlation.map(str::to_owned),
+            },
+            |cell| (cell, ticket, End::Up),
+        )
+    }
+
+    /// Nobody calls a server: its instances are stopped, and sleep until a call needs them. False: it is not wanted, or
+    /// not any more.
+    ///
+    /// # Errors
+    /// When an instance is busy; nothing is changed then.
+    pub fn sleep(&self, id: &ServerId, why: &str) -> Result<bool, Busy> {
+        let order = || Order::Sleep {
+            why: why.to_owned(),
+        };
+        let given = self.order_all(id, order, |cell| (cell, 0, End::OnCall))?;
+        Ok(given.is_some())
+    }
+
+    /// Gives an order to every instance of a server that is wanted, or to none.
+    fn order_all(
+        &self,
+        id: &ServerId,
+        order: impl Fn() -> Order,
+        awaited: impl Fn(Arc<InstanceCell>) -> (Arc<InstanceCell>, u64, End),
+    ) -> Result<Option<Ticket>, Busy> {
+        let table = self.shared.table();
+        let Some(entry) = table.get(id).filter(|entry| entry.desired.running) else {
+            return Ok(None);
+        };
+        let slots = || {
+            entry
+                .slots
+                .iter()
+                .filter(|(index, _)| **index <= entry.desired.replicas)
+                .map(|(_, slot)| slot)
+        };
+        if let Some(slot) = slots().find(|slot| slot.orders.capacity() == 0) {
+            return Err(Busy(slot.cell.id.clone()));
+        }
+        let mut given = Ticket::default();
+        for slot in slots() {
+            slot.orders
+                .try_send(order())
+                .map_err(|_| Busy(slot.cell.id.clone()))?;
+            given.orders.push(awaited(slot.cell.clone()));
+        }
+        Ok((!given.orders.is_empty()).then_some(given))
     }
 
     /// Probes now, beside the schedule.
@@ -486,6 +560,7 @@ impl Supervisor {
                     Desired {
                         running: false,
                         replicas,
+                        on_call: false,
                     },
                     correlation,
                 )
@@ -552,7 +627,7 @@ fn decide(seen: &Seen, ticket: u64, end: End) -> Option<Decision> {
     if seen.ticket < ticket {
         return None;
     }
-    let superseded = seen.ticket > ticket && seen.wanted != (end == End::Up);
+    let superseded = seen.ticket > ticket && seen.wanted != (end != End::Down);
     if superseded {
         return Some(Decision {
             reached: false,
@@ -569,9 +644,11 @@ fn decide(seen: &Seen, ticket: u64, end: End) -> Option<Decision> {
         (End::Down, ProcessState::Stopped) => reached(true),
         (End::Down, ProcessState::Failed) => reached(true),
         (End::Down, _) => None,
-        (End::Up, ProcessState::Failed) => reached(false),
+        (End::Up | End::OnCall, ProcessState::Failed) => reached(false),
         // It finished by itself.
-        (End::Up, ProcessState::Stopped) => reached(false),
+        (End::Up | End::OnCall, ProcessState::Stopped) => reached(false),
+        (End::Up, ProcessState::Sleeping) => reached(false),
+        (End::OnCall, ProcessState::Sleeping | ProcessState::Running) => reached(true),
         (End::Up, ProcessState::Running) => match seen.view.health.level {
             HealthLevel::Starting => None,
             HealthLevel::Unhealthy => reached(false),
@@ -581,11 +658,8 @@ fn decide(seen: &Seen, ticket: u64, end: End) -> Option<Decision> {
             | HealthLevel::Stale => reached(true),
         },
         (
-            End::Up,
-            ProcessState::Starting
-            | ProcessState::Stopping
-            | ProcessState::Restarting
-            | ProcessState::Sleeping,
+            End::Up | End::OnCall,
+            ProcessState::Starting | ProcessState::Stopping | ProcessState::Restarting,
         ) => None,
     }
 }

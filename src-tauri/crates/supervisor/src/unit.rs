@@ -38,6 +38,8 @@ pub(crate) struct Terms {
     pub(crate) kind: Kind,
     pub(crate) restart: RestartPolicy,
     pub(crate) stop_timeout: Duration,
+    /// It sleeps while nobody calls it.
+    pub(crate) on_demand: bool,
 }
 
 /// How a process ended.
@@ -74,6 +76,12 @@ pub(crate) enum Input {
     Start,
     /// It should not run, nor be tried again.
     Stop,
+    /// It should be there for calls: what is at rest sleeps, what runs goes on.
+    StandBy,
+    /// Nobody calls it: what runs is stopped, and sleeps then.
+    Sleep { why: String },
+    /// A call needs it: what sleeps, or is on its way to sleep, is started. Nothing else is: a stop and a failure stand.
+    Wake,
     /// It should run as a new process; the count of automatic restarts starts anew.
     Restart { why: String },
     /// What it waits for is up.
@@ -138,6 +146,8 @@ pub(crate) enum Told {
 enum Then {
     /// Nothing.
     Rest,
+    /// Sleep.
+    Sleep,
     /// A new start that does not count (a person, or a change of the configuration, asked).
     Anew,
     /// A new start that counts as an automatic restart.
@@ -168,6 +178,7 @@ enum State {
     },
     Backoff,
     Failed,
+    Sleeping,
 }
 
 /// One instance's life.
@@ -233,12 +244,13 @@ impl Unit {
             State::Stopping { .. } => ProcessState::Stopping,
             State::Backoff => ProcessState::Restarting,
             State::Failed => ProcessState::Failed,
+            State::Sleeping => ProcessState::Sleeping,
         }
     }
 
     /// Whether it is in a state in which nothing is left of it.
     pub(crate) fn at_rest(&self) -> bool {
-        matches!(self.state, State::Stopped | State::Failed)
+        matches!(self.state, State::Stopped | State::Failed | State::Sleeping)
     }
 
     /// It was proven healthy. Tells `Recovered` once after automatic restarts.
@@ -256,6 +268,22 @@ impl Unit {
             Input::Terms(terms) => self.terms = terms,
             Input::Start => self.on_start(now, &mut out),
             Input::Stop => self.on_stop(now, &mut out),
+            Input::StandBy => match &mut self.state {
+                // Nothing ended, so there is nothing to tell.
+                State::Stopped | State::Failed => self.doze(now, "not called yet"),
+                State::Stopping { then, .. } if *then == Then::Rest => *then = Then::Sleep,
+                _ => {}
+            },
+            Input::Sleep { why } => {
+                if let State::Running { .. } = self.state {
+                    self.begin_stop(now, &why, Then::Sleep, &mut out);
+                }
+            }
+            Input::Wake => match &mut self.state {
+                State::Sleeping => self.on_start(now, &mut out),
+                State::Stopping { then, .. } if *then == Then::Sleep => *then = Then::Anew,
+                _ => {}
+            },
             Input::Restart { why } => {
                 self.restarts = 0;
                 self.unproven = 0;
@@ -265,7 +293,7 @@ impl Unit {
                     State::Waiting => {}
                     // What it is started with is being looked up, and may have changed meanwhile.
                     State::Spawning => out.push(Effect::Spawn),
-                    State::Stopped | State::Backoff | State::Failed => {
+                    State::Stopped | State::Backoff | State::Failed | State::Sleeping => {
                         self.begin_start(now, &mut out)
                     }
                 }
@@ -312,14 +340,16 @@ impl Unit {
 
     fn on_start(&mut self, now: Now, out: &mut Vec<Effect>) {
         match &mut self.state {
-            State::Stopped | State::Failed => {
+            State::Stopped | State::Failed | State::Sleeping => {
                 self.restarts = 0;
                 self.unproven = 0;
                 self.begin_start(now, out);
             }
             // A person who presses start does not want to wait for the back-off.
             State::Backoff => self.begin_start(now, out),
-            State::Stopping { then, .. } if *then == Then::Rest => *then = Then::Anew,
+            State::Stopping { then, .. } if matches!(then, Then::Rest | Then::Sleep) => {
+                *then = Then::Anew
+            }
             // Starting, running, or on the way back to running: one start is enough.
             State::Stopping { .. } | State::Waiting | State::Spawning | State::Running { .. } => {}
         }
@@ -337,7 +367,9 @@ impl Unit {
                 out.push(Effect::ForgetDependencies);
                 self.rest(now, "stop requested", HealthCode::Stopped, out);
             }
-            State::Failed => self.rest(now, "stop requested", HealthCode::Stopped, out),
+            State::Failed | State::Sleeping => {
+                self.rest(now, "stop requested", HealthCode::Stopped, out)
+            }
             State::Stopped => {}
         }
     }
@@ -413,7 +445,8 @@ impl Unit {
                 }
                 Phase::Killed => {}
             },
-            State::Stopped | State::Waiting | State::Spawning | State::Failed => {}
+            State::Stopped | State::Waiting | State::Spawning | State::Failed | State::Sleeping => {
+            }
         }
     }
 
@@ -445,9 +478,12 @@ impl Unit {
                 out.push(Effect::AwaitTreeGone);
             }
             // Exits of a process that was given up before are swept, not decided on.
-            State::Stopped | State::Waiting | State::Spawning | State::Backoff | State::Failed => {
-                out.push(Effect::Sweep)
-            }
+            State::Stopped
+            | State::Waiting
+            | State::Spawning
+            | State::Backoff
+            | State::Failed
+            | State::Sleeping => out.push(Effect::Sweep),
         }
     }
 
@@ -470,6 +506,10 @@ impl Unit {
             .code
             .is_some_and(|code| self.terms.restart.success_exit_codes.contains(&code));
         match self.terms.restart.policy {
+            RestartWhen::OnFailure if success && self.terms.on_demand => {
+                // It ended by itself between two calls: that is what being on demand means.
+                self.sleep(now, &format!("finished: {words}"), out)
+            }
             RestartWhen::OnFailure if success => self.rest(
                 now,
                 &format!("finished: {words}"),
@@ -554,6 +594,10 @@ impl Unit {
                 let reason = self.reason.clone();
                 self.rest(now, &reason, HealthCode::Stopped, out);
             }
+            Then::Sleep => {
+                let reason = self.reason.clone();
+                self.sleep(now, &reason, out);
+            }
             Then::Anew => {
                 let reason = self.reason.clone();
                 out.push(Effect::Tell(Told::Stopped { reason }));
@@ -576,6 +620,16 @@ impl Unit {
         out.push(Effect::Tell(Told::Stopped {
             reason: reason.to_owned(),
         }));
+    }
+
+    fn sleep(&mut self, now: Now, reason: &str, out: &mut Vec<Effect>) {
+        self.rest(now, reason, HealthCode::Sleeping, out);
+        self.doze(now, reason);
+    }
+
+    fn doze(&mut self, now: Now, reason: &str) {
+        self.code = Some(HealthCode::Sleeping);
+        self.enter(now, State::Sleeping, reason);
     }
 
     fn fail(&mut self, now: Now, reason: String, code: HealthCode, out: &mut Vec<Effect>) {

@@ -58,6 +58,15 @@ pub fn summarize(
             Status::Stopped,
         );
     };
+    // Those of a server on demand that sleep while others run are no fault: nobody needs them.
+    let awake: Vec<InstanceView> = instances
+        .iter()
+        .filter(|i| i.process.state != ProcessState::Sleeping)
+        .cloned()
+        .collect();
+    if !awake.is_empty() && awake.len() < instances.len() {
+        return summarize(spec, desired, &awake, now);
+    }
     let worst = instances
         .iter()
         .min_by_key(|i| rank(i.status))

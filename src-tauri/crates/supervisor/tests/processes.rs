@@ -216,6 +216,7 @@ fn script(id: &str, text: &str) -> ServerSpec {
         transport: Transport::Stdio { launch },
         replicas: 1,
         autostart: true,
+        on_demand: None,
         depends_on: vec![],
         restart: RestartPolicy {
             delays_ms: vec![20],
@@ -243,7 +244,15 @@ impl Bed {
 
     fn want(&self, id: &ServerId, running: bool, replicas: u32) -> Ticket {
         self.sup
-            .want(id, Desired { running, replicas }, None)
+            .want(
+                id,
+                Desired {
+                    running,
+                    replicas,
+                    on_call: false,
+                },
+                None,
+            )
             .unwrap()
     }
 
@@ -730,6 +739,7 @@ async fn a_flood_of_declarations_ends_in_the_newest_and_a_busy_instance_says_so(
     let down = Desired {
         running: false,
         replicas: 1,
+        on_call: false,
     };
     let busy = bed.sup.want(&id, down, None).unwrap_err();
     assert_eq!(busy.0, id.instance(1));

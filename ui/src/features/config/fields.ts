@@ -144,6 +144,30 @@ export function groupsOf(spec: ServerSpec, profile = 'production'): Group[] {
         true,
         { as: 'switch' },
       ),
+      ...(started
+        ? [
+            row(
+              'on_demand',
+              'On demand',
+              'Sleeps while no client calls it; the next call starts it',
+              spec.on_demand !== undefined,
+              false,
+              { as: 'switch' as const },
+            ),
+            ...(spec.on_demand
+              ? [
+                  row(
+                    'idle_stop',
+                    'Sleeps after',
+                    'Without a call, default 10m',
+                    durationWord(spec.on_demand.idle_stop_ms),
+                    '10m',
+                    DURATION,
+                  ),
+                ]
+              : []),
+          ]
+        : []),
       row(
         'depends_on',
         'After',

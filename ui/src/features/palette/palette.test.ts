@@ -35,7 +35,11 @@ test('a verb and a server in one line are one action', () => {
 test('nothing is offered that a server cannot do', () => {
   expect(titles('restart issue_tracker')).not.toContain('Restart issue_tracker');
   expect(titles('start everything')).not.toContain('Start everything');
-  expect(titles('', { step: 'target', verb: 'start' })).toEqual(['Start fetch', 'Start calendar']);
+  expect(titles('', { step: 'target', verb: 'start' })).toEqual([
+    'Start fetch',
+    'Start calendar',
+    'Start mail_archive',
+  ]);
 });
 
 test('prefixes narrow: @ servers, : settings, > actions', () => {

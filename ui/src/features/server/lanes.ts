@@ -138,6 +138,8 @@ function present(instance: InstanceView): State {
       return WAITING;
     case 'failed':
       return FAILED;
+    case 'sleeping':
+      return { tone: 'down', word: 'sleeping' };
     default:
       return DOWN;
   }

@@ -62,3 +62,10 @@ export function reachedWords({ transport }: ServerSpec, replicas: number): strin
       return 'HTTP+SSE';
   }
 }
+
+/** When it is started, in a few words. */
+export function startWords({ autostart, on_demand }: ServerSpec): string {
+  if (on_demand === undefined) return autostart ? 'started with the engine' : 'started when asked';
+  const sleeps = `asleep after ${duration(on_demand.idle_stop_ms)} without one`;
+  return autostart ? `started by a call, ${sleeps}` : `once started by hand: started by a call, ${sleeps}`;
+}

@@ -210,6 +210,18 @@ describe('calls', () => {
   });
 });
 
+describe('a server that sleeps', () => {
+  it('is quiet in the strip, and no fault of its instances is told', async () => {
+    const mock = new MockTransport({ servers: 22, tickMs: 0 });
+    const view = onlyServer(await mock.call('gateway.view', {}), 'mail_archive');
+    expect(foldServers(view.servers, view.breakers)[0]).toMatchObject({
+      note: 'sleeping, starts on call',
+      tone: undefined,
+      breaker: 'closed',
+    });
+  });
+});
+
 describe('the gateway of the mock', () => {
   it('trips and resets a breaker, and gives one server its part', async () => {
     const mock = new MockTransport({ servers: 22, tickMs: 0 });

@@ -136,6 +136,7 @@ function serverRow(server: ServerTraffic, breakers: readonly BreakerView[]): Ser
     return { ...row, tone: 'fail', note: rejects >= QUIET ? `${what}, rejects ${rate(rejects)}/s` : what };
   }
   if (server.withdrawn !== undefined) return { ...row, tone: 'gone', note: server.withdrawn };
+  if (server.asleep) return { ...row, note: 'sleeping, starts on call' };
   if (worst?.state === 'half_open')
     return { ...row, tone: 'deg', note: `half-open, trial ${worst.successes} of ${worst.needed}` };
   const away = server.instances.filter((instance) => !instance.available).length;

@@ -1123,7 +1123,7 @@ export interface FleetCounts {
   failed: number;
   /** Instances that run. */
   instances_running: number;
-  /** Instances wanted. */
+  /** Instances wanted now: those that sleep are not. */
   instances_wanted: number;
 }
 
@@ -1252,7 +1252,9 @@ export type HealthCode =
   /** A secret it needs is missing. */
   | "secret_missing"
   /** Answers are overdue. */
-  | "overdue";
+  | "overdue"
+  /** Nobody calls it: stopped until the next call. */
+  | "sleeping";
 
 /** How well an instance or a server does its work. */
 export type HealthLevel =
@@ -1593,6 +1595,12 @@ export interface Offers {
   prompts: number;
   /** Resources and templates. */
   resources: number;
+}
+
+/** A server that a call starts, and that is stopped when no call came for a while. What it offers stays in the gateway's lists. */
+export interface OnDemand {
+  /** Put to sleep after this long without a call, in milliseconds (default 10 min). */
+  idle_stop_ms: number;
 }
 
 /** The end that was observed for one server. */
@@ -2021,6 +2029,8 @@ export interface ServerSpec {
   replicas: number;
   /** Whether it is started with the engine (default true). */
   autostart: boolean;
+  /** Whether it sleeps while nobody calls it; absent means that it runs all the time. */
+  on_demand?: OnDemand;
   /** What must be up before it is started. */
   depends_on: Dependency[];
   /** What happens when it exits. */
@@ -2049,6 +2059,8 @@ export interface ServerTraffic {
   offers: Offers;
   /** Why clients do not see it, as a sentence; absent when they do. */
   withdrawn?: string;
+  /** It sleeps: the next call starts it. What it offers is listed all the same. */
+  asleep?: boolean;
   /** What its clients lose through being shared or through translation, each a sentence. */
   lost: string[];
   /** Its instances. */

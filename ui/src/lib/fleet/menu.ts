@@ -13,10 +13,21 @@ export function serverMenu(model: Model, server: ServerView): MenuItem[] {
   const up = server.status !== 'stopped' && !disabled;
   const verb = (verb: 'start' | 'stop' | 'restart') => () => void act(model, { verb, servers: [name] });
   const items: MenuItem[] = [
-    { label: 'Start', icon: 'play', disabled: disabled || (up && server.status !== 'failed'), onselect: verb('start') },
+    {
+      label: 'Start',
+      icon: 'play',
+      disabled: disabled || (up && server.status !== 'failed' && server.status !== 'sleeping'),
+      onselect: verb('start'),
+    },
     { label: 'Restart', icon: 'restart', note: 'R', disabled: disabled || external, onselect: verb('restart') },
     { label: 'Stop', icon: 'stop', note: 'S', danger: true, disabled: !up, onselect: verb('stop') },
-    { label: 'Check now', icon: 'probe', disabled: !up, onselect: () => void probe(model, name) },
+    // A check never wakes what sleeps, so there is nobody to ask.
+    {
+      label: 'Check now',
+      icon: 'probe',
+      disabled: !up || server.status === 'sleeping',
+      onselect: () => void probe(model, name),
+    },
     { label: 'Logs', icon: 'logs', note: 'L', separated: true, onselect: () => router.go(serverHref(name, 'logs')) },
     { label: 'Tools', icon: 'tools', onselect: () => router.go(serverHref(name, 'tools')) },
     { label: 'Config', icon: 'file', onselect: () => router.go(serverHref(name, 'config')) },

@@ -253,6 +253,19 @@ export function put(server: ServerView, status: Status, now: number): ServerView
         }),
         health('stopped', 'Stopped from the panel.', 'start'),
       );
+    case 'sleeping': {
+      const report = health('sleeping', 'Sleeping: no call for 10 min; the next call starts it', 'none');
+      return all(
+        (i) => ({
+          ...i,
+          ...down,
+          status,
+          process: { state: 'sleeping', since: now, reason: 'no call for 10 min' },
+          health: report,
+        }),
+        report,
+      );
+    }
     case 'disabled':
       return all(
         (i) => ({ ...i, ...down, status, process: { state: 'stopped', since: now, reason: 'disabled' } }),
@@ -311,6 +324,8 @@ export function mockServers(count: number, now: number): ServerView[] {
         'stopped',
         now,
       );
+    if (declared.id === 'mail_archive')
+      return put({ ...server, spec: { ...declared, on_demand: { idle_stop_ms: 600_000 } } }, 'sleeping', now);
     if (declared.id === 'playwright') return put(server, 'starting', now);
     return server;
   });

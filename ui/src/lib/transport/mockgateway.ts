@@ -77,12 +77,14 @@ export class MockGateway {
     const all = this.servers().map((server, i) => {
       const id = server.spec.id;
       const up = server.instances.some((instance) => instance.process.state === 'running');
+      const asleep = server.status === 'sleeping';
       const perSecond = up ? Math.round(680 / (i + 1.5)) / 10 : 0;
       return {
         server: id,
         traffic: mockTraffic(perSecond),
         offers: { tools: server.tools ?? 0, prompts: 0, resources: 0 },
-        ...(up ? {} : { withdrawn: server.health.sentence }),
+        ...(asleep ? { asleep } : {}),
+        ...(asleep || up ? {} : { withdrawn: server.health.sentence }),
         lost: [],
         instances: server.instances.map((instance) => ({
           instance: instance.id,

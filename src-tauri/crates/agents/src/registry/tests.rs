@@ -209,6 +209,7 @@ fn a_server_is_an_agent_with_its_tools_as_capabilities() {
         },
         replicas: 1,
         autostart: true,
+        on_demand: None,
         depends_on: vec![],
         restart: RestartPolicy::default(),
         stop_timeout_ms: 5_000,

@@ -63,6 +63,11 @@ fn dependencies(server: &Read<'_>, by_id: &BTreeMap<&ServerId, &Read<'_>>) {
             node.wrong(format!("there is no server {id}{near}"));
             continue;
         };
+        if target.spec.on_demand.is_some() {
+            node.wrong(format!(
+                "{id} sleeps while no client calls it (on_demand), so nothing can depend on it"
+            ));
+        }
         if !seen.insert(id) {
             node.wrong(format!("{id} is listed twice"));
         }

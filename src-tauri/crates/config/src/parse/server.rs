@@ -12,8 +12,8 @@ use crate::{
 use flotilla_contract::{
     ServerId, ServerSpec,
     spec::{
-        Canary, Check, Dependency, DependencyCondition, HealthCheck, Launch, Limits, RestartPolicy,
-        RestartWhen, Transport, Value,
+        Canary, Check, Dependency, DependencyCondition, HealthCheck, Launch, Limits, OnDemand,
+        RestartPolicy, RestartWhen, Transport, Value,
     },
 };
 use std::collections::BTreeMap;
@@ -58,6 +58,8 @@ pub(super) fn server<'a>(name: &str, fields: Fields<'a>, defaults: &Defaults) ->
         .unwrap_or_default();
     let metrics_path = fields.get("metrics_path").and_then(|node| path(&node));
 
+    let on_demand = on_demand(&fields, transport.as_ref(), own.gateway.expose);
+
     // Without a name or a transport there is nothing to say; why is among the findings.
     let (id, transport) = (id?, transport?);
     let old = matches!(transport, Transport::Sse { .. });
@@ -74,6 +76,7 @@ pub(super) fn server<'a>(name: &str, fields: Fields<'a>, defaults: &Defaults) ->
         transport,
         replicas,
         autostart: own.autostart,
+        on_demand,
         depends_on,
         restart: own.restart,
         stop_timeout_ms: own.stop_timeout_ms,
@@ -462,6 +465,35 @@ fn applicable(fields: &Fields<'_>, transport: &Transport) {
     {
         node.refuse::<()>("1: a server that somebody else starts is one instance");
     }
+}
+
+/// Whether it sleeps while nobody calls it. Calls come through the gateway, so that a server it does not show would never wake.
+fn on_demand(
+    fields: &Fields<'_>,
+    transport: Option<&Transport>,
+    exposed: bool,
+) -> Option<OnDemand> {
+    let idle = fields.get("idle_stop");
+    let asked = fields.get("on_demand");
+    if asked.as_ref().and_then(Node::boolean) != Some(true) {
+        if let Some(idle) = idle {
+            idle.wrong("idle_stop has no effect without on_demand = true");
+        }
+        return None;
+    }
+    if let Some(node) = asked {
+        if transport.is_some_and(|transport| transport.launch().is_none()) {
+            node.wrong("on_demand has no effect on a server that somebody else starts; remove it");
+        } else if !exposed {
+            node.wrong("on_demand needs the gateway, whose calls start the server, and gateway.expose is false");
+        }
+    }
+    let mut on_demand = OnDemand::default();
+    set(
+        &mut on_demand.idle_stop_ms,
+        idle.and_then(|node| node.duration(1_000..=86_400_000)),
+    );
+    Some(on_demand)
 }
 
 /// A check that needs a port fits only a server that has one.

@@ -220,6 +220,48 @@ fn all_errors_at_once_each_at_its_place() {
 }
 
 #[test]
+fn a_server_on_demand_can_be_woken_and_nobody_needs_it_awake() {
+    let idle = |lines: &str| {
+        only(&format!("[servers.a]\ncommand = \"x\"\n{lines}"))
+            .on_demand
+            .map(|it| it.idle_stop_ms)
+    };
+    assert_eq!(idle(""), None);
+    assert_eq!(idle("on_demand = false"), None);
+    assert_eq!(idle("on_demand = true"), Some(600_000));
+    assert_eq!(idle("on_demand = true\nidle_stop = \"90s\""), Some(90_000));
+    check_server(
+        "command = \"x\"\nidle_stop = \"1m\"",
+        &["3:13 servers.a.idle_stop: idle_stop has no effect without on_demand = true"],
+    );
+    check_server(
+        "command = \"x\"\non_demand = 1\nidle_stop = \"10ms\"",
+        &[
+            "3:13 servers.a.on_demand: found the number 1; accepted is true or false",
+            "4:13 servers.a.idle_stop: idle_stop has no effect without on_demand = true",
+        ],
+    );
+    check_server(
+        "url = \"http://x/mcp\"\non_demand = true",
+        &[
+            "3:13 servers.a.on_demand: on_demand has no effect on a server that somebody else starts; remove it",
+        ],
+    );
+    check_server(
+        "command = \"x\"\non_demand = true\ngateway = { expose = false }",
+        &[
+            "3:13 servers.a.on_demand: on_demand needs the gateway, whose calls start the server, and gateway.expose is false",
+        ],
+    );
+    check(
+        "[servers.a]\ncommand = \"x\"\ndepends_on = [\"b\"]\n[servers.b]\ncommand = \"x\"\non_demand = true",
+        &[
+            "3:15 servers.a.depends_on[0]: b sleeps while no client calls it (on_demand), so nothing can depend on it",
+        ],
+    );
+}
+
+#[test]
 fn text_that_is_not_toml() {
     check(
         "[servers.a]\ncommand = \n",

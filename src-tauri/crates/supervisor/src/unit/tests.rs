@@ -19,6 +19,7 @@ impl Play {
             kind,
             restart,
             stop_timeout: Duration::from_secs(5),
+            on_demand: false,
         };
         Self {
             unit: Unit::new(terms, 0, 7),
@@ -165,6 +166,90 @@ fn the_count_is_zero_again_after_thirty_seconds_up_and_no_other_window_counts() 
         assert!(play.log.last().unwrap().ends_with(delay), "{:?}", play.log);
         play.wait(4 * SEC).respawned();
     }
+}
+
+fn on_demand() -> Play {
+    let mut play = stdio();
+    play.unit.terms.on_demand = true;
+    play
+}
+
+fn idle() -> Input {
+    Input::Sleep {
+        why: "no call for 10 min".into(),
+    }
+}
+
+#[test]
+fn what_is_on_demand_sleeps_while_nobody_calls_and_wakes_once() {
+    let mut play = on_demand();
+    play.on(Input::StandBy).is(ProcessState::Sleeping).did("");
+    play.wait(60 * SEC).on(idle()).on(Input::StandBy).did("");
+    // Many calls, one start.
+    play.on(Input::Wake)
+        .on(Input::Wake)
+        .did("awaitdependencies")
+        .on(Input::DependenciesReady)
+        .on(Input::Wake)
+        .respawned()
+        .on(Input::Wake)
+        .on(Input::StandBy)
+        .is(ProcessState::Running)
+        .did("starting, spawn, started");
+    // Idle: stopped in the usual way, then asleep.
+    play.on(idle())
+        .is(ProcessState::Stopping)
+        .exits(0)
+        .on(Input::TreeGone)
+        .is(ProcessState::Sleeping);
+    assert_eq!(play.unit.reason, "no call for 10 min");
+    assert_eq!(play.unit.code, Some(HealthCode::Sleeping));
+    play.did("closeinput, terminate, awaittreegone, stopped");
+    // A call that comes while it falls asleep gets a new process.
+    play.on(Input::Wake)
+        .on(Input::DependenciesReady)
+        .respawned()
+        .on(idle())
+        .on(Input::Wake)
+        .exits(0)
+        .on(Input::TreeGone)
+        .is(ProcessState::Starting);
+}
+
+#[test]
+fn stop_and_failure_stand_over_a_call_and_a_crash_follows_the_restart_policy() {
+    // An operator's stop: of one that sleeps, and of one that falls asleep.
+    let mut play = on_demand();
+    play.on(Input::StandBy)
+        .on(Input::Stop)
+        .on(Input::Wake)
+        .is(ProcessState::Stopped);
+    assert_eq!(play.unit.code, Some(HealthCode::Stopped));
+    play.up()
+        .on(idle())
+        .on(Input::Stop)
+        .on(Input::Wake)
+        .exits(0)
+        .on(Input::TreeGone)
+        .is(ProcessState::Stopped);
+    // An operator's start does not wait for a call.
+    play.on(Input::StandBy)
+        .on(Input::Start)
+        .is(ProcessState::Starting);
+    // A crash while awake; calls do not hurry the back-off, nor try what gave up.
+    let mut play = on_demand();
+    play.up().killed().is(ProcessState::Restarting);
+    play.on(Input::Wake).is(ProcessState::Restarting);
+    play.on(idle()).is(ProcessState::Restarting);
+    for _ in 0..3 {
+        play.wait(4 * SEC).respawned().killed();
+    }
+    play.on(Input::Wake).is(ProcessState::Failed);
+    // One that ends by itself with success sleeps; another one is stopped.
+    let mut play = on_demand();
+    play.up().exits(0).is(ProcessState::Sleeping);
+    play.on(Input::Wake).is(ProcessState::Starting);
+    stdio().up().exits(0).is(ProcessState::Stopped);
 }
 
 #[test]
