@@ -63,9 +63,9 @@ pub(crate) enum Verb {
     /// Start servers, or all of them
     Start(Names),
     /// Stop servers with everything they started, or all of them
-    Stop(Names),
+    Stop(Stop),
     /// Restart servers, or all of them
-    Restart(Targets),
+    Restart(Restart),
     /// Change how many instances of a server run
     Scale(Scale),
     /// Print log lines
@@ -142,6 +142,30 @@ impl Names {
     }
 }
 
+/// Whether it is only asked what would happen.
+#[derive(Clone, Copy, Debug, clap::Args)]
+pub(crate) struct Dry {
+    /// Only say what it would do, and which clients and calls it would hit
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Stop {
+    #[command(flatten)]
+    pub(crate) names: Names,
+    #[command(flatten)]
+    pub(crate) dry: Dry,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Restart {
+    #[command(flatten)]
+    pub(crate) targets: Targets,
+    #[command(flatten)]
+    pub(crate) dry: Dry,
+}
+
 #[derive(Debug, clap::Args)]
 pub(crate) struct Targets {
     #[command(flatten)]
@@ -160,6 +184,8 @@ pub(crate) struct Scale {
     /// The server by flag
     #[arg(long, value_name = "NAME")]
     service: Option<ServerId>,
+    #[command(flatten)]
+    pub(crate) dry: Dry,
 }
 
 impl Scale {

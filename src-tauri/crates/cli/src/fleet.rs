@@ -1,7 +1,7 @@
 //! Commands about servers.
 
 use crate::{
-    args::{Names, Scale, Targets},
+    args::{Names, Restart, Scale, Stop, Targets},
     ask::Engine,
     exit::{Failure, all_reached},
     show::{self, Out, StatusReport},
@@ -9,8 +9,8 @@ use crate::{
 use flotilla_contract::{
     Command, HealthReport, ServerId, ServerView, WireError,
     command::{
-        self, Outcomes, ScaleParams, ServerProbe, ServerRestart, ServerScale, ServerStart,
-        ServerStop,
+        self, Outcomes, PlanParams, ScaleParams, ServerPlan, ServerProbe, ServerRestart,
+        ServerScale, ServerStart, ServerStop, Verb,
     },
     frame::FleetSnapshot,
     state::{HealthLevel, Status},
@@ -110,12 +110,53 @@ pub(crate) async fn start(to: &Engine, names: &Names, out: Out) -> Result<(), Fa
     act::<ServerStart>(to, names, None, out).await
 }
 
-pub(crate) async fn stop(to: &Engine, names: &Names, out: Out) -> Result<(), Failure> {
-    act::<ServerStop>(to, names, None, out).await
+pub(crate) async fn stop(to: &Engine, stop: &Stop, out: Out) -> Result<(), Failure> {
+    if stop.dry.dry_run {
+        return plan(to, Verb::Stop, targets(&stop.names, None)?, None, out).await;
+    }
+    act::<ServerStop>(to, &stop.names, None, out).await
 }
 
-pub(crate) async fn restart(to: &Engine, targets: &Targets, out: Out) -> Result<(), Failure> {
-    act::<ServerRestart>(to, &targets.names, targets.instance, out).await
+pub(crate) async fn restart(to: &Engine, restart: &Restart, out: Out) -> Result<(), Failure> {
+    let Targets { names, instance } = &restart.targets;
+    if restart.dry.dry_run {
+        return plan(to, Verb::Restart, targets(names, *instance)?, None, out).await;
+    }
+    act::<ServerRestart>(to, names, *instance, out).await
+}
+
+/// What a verb would do, and whom it would hit; fails where it would be refused.
+async fn plan(
+    to: &Engine,
+    verb: Verb,
+    targets: command::Targets,
+    replicas: Option<u32>,
+    out: Out,
+) -> Result<(), Failure> {
+    let plan = to
+        .run::<ServerPlan>(PlanParams {
+            verb,
+            targets,
+            replicas,
+        })
+        .await?;
+    out.json_or(&plan, || show::effect(&plan))?;
+    all_reached(plan.refusals.is_empty())
+}
+
+fn targets(names: &Names, instance: Option<u32>) -> Result<command::Targets, Failure> {
+    let servers = names.all();
+    if instance.is_some() && servers.len() != 1 {
+        return Err(Failure::usage(
+            "failed to choose an instance: --instance goes with exactly one NAME",
+        ));
+    }
+    Ok(command::Targets {
+        // No name means everybody, on the command line: one sees what one typed.
+        all: servers.is_empty(),
+        servers,
+        instance,
+    })
 }
 
 async fn act<C: Command<Params = command::Targets, Output = Outcomes>>(
@@ -124,26 +165,18 @@ async fn act<C: Command<Params = command::Targets, Output = Outcomes>>(
     instance: Option<u32>,
     out: Out,
 ) -> Result<(), Failure> {
-    let servers = names.all();
-    if instance.is_some() && servers.len() != 1 {
-        return Err(Failure::usage(
-            "failed to choose an instance: --instance goes with exactly one NAME",
-        ));
-    }
-    end(
-        to.run::<C>(command::Targets {
-            // No name means everybody, on the command line: one sees what one typed.
-            all: servers.is_empty(),
-            servers,
-            instance,
-        })
-        .await?,
-        out,
-    )
+    end(to.run::<C>(targets(names, instance)?).await?, out)
 }
 
 pub(crate) async fn scale(to: &Engine, scale: &Scale, out: Out) -> Result<(), Failure> {
     let (server, replicas) = scale.target()?;
+    if scale.dry.dry_run {
+        let targets = command::Targets {
+            servers: vec![server],
+            ..command::Targets::default()
+        };
+        return plan(to, Verb::Scale, targets, Some(replicas), out).await;
+    }
     end(
         to.run::<ServerScale>(ScaleParams { server, replicas })
             .await?,

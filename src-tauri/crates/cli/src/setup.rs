@@ -82,7 +82,8 @@ pub(crate) async fn remove(to: &Engine, remove: &Remove, out: Out) -> Result<(),
                 replicas: None,
             })
             .await?;
-        if !confirm(&plan.sentence, &format!("Remove {}?", remove.name))? {
+        let effect = show::effect(&plan);
+        if !confirm(effect.trim_end(), &format!("Remove {}?", remove.name))? {
             return Err(Failure::other("nothing was removed"));
         }
     }

@@ -8,7 +8,7 @@ use crate::{
 };
 use flotilla_contract::{
     Event, EventKind, HealthReport, Millis, ServerId, ServerView,
-    command::{DoctorFinding, DoctorLevel, ImportPlan, ImportSource, Outcome, SecretsInfo},
+    command::{DoctorFinding, DoctorLevel, ImportPlan, ImportSource, Outcome, Plan, SecretsInfo},
     frame::FleetSnapshot,
     gateway::BreakerState,
     log::{LogEntry, Stream},
@@ -419,6 +419,12 @@ pub(crate) fn health(servers: &[&ServerView], out: Out) -> String {
         ]
     };
     out.table(&columns, &servers.iter().map(row).collect::<Vec<_>>())
+}
+
+/// What a verb would do, and whom it would hit.
+pub(crate) fn effect(plan: &Plan) -> String {
+    let lines = std::iter::once(&plan.sentence).chain(&plan.hits);
+    lines.map(|line| format!("{line}.\n")).collect()
 }
 
 /// Ends of `start`, `stop`, `restart` and `scale`.

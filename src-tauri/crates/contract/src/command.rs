@@ -308,10 +308,30 @@ pub struct Plan {
     pub starts: u32,
     /// Servers that depend on the targets and run.
     pub dependents: Vec<ServerId>,
+    /// Clients that called the targets through the gateway in the last 10 minutes, the busiest first; only where something
+    /// would stop.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub clients: Vec<HitClient>,
+    /// Calls of clients that are under way there; only where something would stop.
+    pub in_flight: u32,
+    /// What these clients and calls would meet, each as a sentence without a final period.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub hits: Vec<String>,
     /// Why it would fail, per server; empty when it would not.
     pub refusals: Vec<Refusal>,
     /// Whether something that works now would stop working.
     pub destructive: bool,
+}
+
+/// A client that a verb would hit.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct HitClient {
+    /// Its name.
+    pub client: String,
+    /// Its calls to the targets in the last 10 minutes.
+    pub calls: u32,
+    /// The same per second, over as much of these minutes as the engine has seen.
+    pub per_second: f64,
 }
 
 /// A server that would refuse.

@@ -3,7 +3,9 @@
 use crate::{config::busy, core::Core, facts, handler::without};
 use flotilla_contract::{
     Caller, ErrorCode, EventKind, InstanceId, ServerId, ServerSpec, WireError,
-    command::{Outcome, Outcomes, Plan, PlanParams, Refusal, ScaleParams, Targets, Verb},
+    command::{
+        HitClient, Outcome, Outcomes, Plan, PlanParams, Refusal, ScaleParams, Targets, Verb,
+    },
     event::NewEvent,
     spec::Transport,
     state::{HealthLevel, Override, ProcessState, Status},
@@ -614,13 +616,36 @@ impl Core {
         } else {
             Vec::new()
         };
-        let sentence = sentence(params, &touched, stops, starts, &dependents, &refusals);
+        let mut sentence = sentence(params, &touched, stops, starts, &dependents, &refusals);
+        let asleep = |id: &&ServerId| {
+            let seen = self.supervisor.observe(id);
+            seen.is_some_and(|seen| seen.status == Status::Sleeping)
+        };
+        let sleepers = touched.iter().filter(asleep).count();
+        if params.verb == Verb::Stop && stops == 0 && sleepers > 0 {
+            let it = if sleepers == 1 { "it" } else { "them" };
+            sentence = format!("Nothing runs; no call starts {it} any more");
+        }
+        let ends = stops > 0 || sleepers > 0 && matches!(params.verb, Verb::Stop | Verb::Remove);
+        let (clients, in_flight) = if ends && params.verb != Verb::Start {
+            self.gateway.hit(&touched)
+        } else {
+            (Vec::new(), 0)
+        };
+        let hits = if ends && params.verb != Verb::Start && self.gateway.address().is_some() {
+            hits(&clients, in_flight)
+        } else {
+            Vec::new()
+        };
         let destructive = stops > 0 && params.verb != Verb::Start || params.verb == Verb::Remove;
         Ok(Plan {
             sentence,
             stops,
             starts,
             dependents,
+            clients,
+            in_flight,
+            hits,
             refusals,
             destructive,
         })
@@ -747,6 +772,41 @@ fn sentence(
     said
 }
 
+/// Who called lately, and what is under way: what stops takes that from them.
+fn hits(clients: &[HitClient], in_flight: u32) -> Vec<String> {
+    /// Clients that are named.
+    const NAMED: usize = 3;
+    /// Below this many calls they are counted, not rated.
+    const FEW: u32 = 30;
+    let one = |client: &HitClient| {
+        // Of few calls a rate says little, least of all in the first minutes of an engine.
+        let often = if client.calls >= FEW && client.per_second >= 0.1 {
+            format!("{:.1} calls/s", client.per_second)
+        } else {
+            let s = if client.calls == 1 { "" } else { "s" };
+            format!("{} call{s}", client.calls)
+        };
+        format!("{} ({often})", client.client)
+    };
+    let mut names: Vec<String> = clients.iter().take(NAMED).map(one).collect();
+    if clients.len() > NAMED {
+        names.push(format!("{} more", clients.len() - NAMED));
+    }
+    let last = names.pop();
+    let who = match (names.is_empty(), last) {
+        (_, None) => "No client called through the gateway".to_owned(),
+        (true, Some(one)) => format!("{one} called"),
+        (false, Some(last)) => format!("{} and {last} called", names.join(", ")),
+    };
+    let mut said = vec![format!("{who} in the last 10 min")];
+    match in_flight {
+        0 => {}
+        1 => said.push("1 call is under way and may be cut off".to_owned()),
+        many => said.push(format!("{many} calls are under way and may be cut off")),
+    }
+    said
+}
+
 fn superseded() -> WireError {
     WireError::new(ErrorCode::Superseded, "keep at it: a newer command won")
 }
@@ -851,4 +911,43 @@ pub(crate) fn word(status: Status) -> &'static str {
 
 fn took(begun: Instant) -> u64 {
     u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_stop_would_hit_in_words() {
+        let client = |name: &str, calls: u32| HitClient {
+            client: name.into(),
+            calls,
+            per_second: f64::from(calls) / 600.0,
+        };
+        let check = |clients: &[HitClient], in_flight, expected: &[&str]| {
+            assert_eq!(hits(clients, in_flight), expected);
+        };
+        check(
+            &[],
+            0,
+            &["No client called through the gateway in the last 10 min"],
+        );
+        check(
+            &[client("n8n", 3_120), client("Claude Code", 1)],
+            1,
+            &[
+                "n8n (5.2 calls/s) and Claude Code (1 call) called in the last 10 min",
+                "1 call is under way and may be cut off",
+            ],
+        );
+        let many: Vec<_> = ["a", "b", "c", "d", "e"].map(|name| client(name, 2)).into();
+        check(
+            &many,
+            31,
+            &[
+                "a (2 calls), b (2 calls), c (2 calls) and 2 more called in the last 10 min",
+                "31 calls are under way and may be cut off",
+            ],
+        );
+    }
 }

@@ -18,6 +18,7 @@ use crate::{
 };
 use flotilla_contract::{
     ErrorCode, InstanceId, Millis, ServerId, WireError,
+    command::HitClient,
     gateway::{
         BreakerParams, BreakerState, BreakerView, CacheClear, CacheCleared, CallEnd, CallKeeping,
         CallQuery, CallRecord, Fault, FaultParams, GatewaySpec, GatewayView, Group, PoolView,
@@ -305,6 +306,34 @@ impl Gateway {
             .await
             .map(|place| Some(Held(place)))
             .map_err(|refusal| refusal.reason)
+    }
+
+    /// Who called these servers in the last ten minutes, the busiest first, and how many calls are under way there.
+    #[must_use]
+    pub fn hit(&self, servers: &[ServerId]) -> (Vec<HitClient>, u32) {
+        let now = Instant::now();
+        let mut calls: BTreeMap<String, (u32, f64)> = BTreeMap::new();
+        let mut in_flight = 0;
+        for server in servers.iter().filter_map(|id| self.inner.server(id)) {
+            in_flight += lock(&server.rolling).traffic(now).in_flight;
+            let callers = lock(&server.callers);
+            let span = callers.covered(now).as_secs_f64().max(1.0);
+            for (client, count) in callers.lately(now) {
+                let all = calls.entry(client).or_default();
+                all.0 += count;
+                all.1 += f64::from(count) / span;
+            }
+        }
+        let mut clients: Vec<HitClient> = calls
+            .into_iter()
+            .map(|(client, (calls, per_second))| HitClient {
+                client,
+                calls,
+                per_second,
+            })
+            .collect();
+        clients.sort_by_key(|client| std::cmp::Reverse(client.calls));
+        (clients, in_flight)
     }
 
     /// What an operator does with a breaker, and what it is then.
@@ -664,6 +693,7 @@ impl Inner {
         lock(&call.known.rolling).begun();
         if let Some(server) = server {
             lock(&server.rolling).begun();
+            lock(&server.callers).note(&call.identity.name, Instant::now());
         }
     }
 

@@ -19,6 +19,7 @@ mod balance;
 mod body;
 mod breaker;
 mod cache;
+mod callers;
 mod canonical;
 mod catalogue;
 mod chance;

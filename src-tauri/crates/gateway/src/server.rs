@@ -7,6 +7,7 @@
 use crate::{
     balance::{self, Endpoint, NoneFit, Pick},
     breaker::{self, Breaker, Permit},
+    callers::Callers,
     chance::Chance,
     clients::lock,
     fleet::{Fleet, Instance, OnDemand, Upstream},
@@ -64,6 +65,7 @@ pub(crate) struct Server {
     freed: Notify,
     queued: AtomicU32,
     pub(crate) rolling: Mutex<Rolling>,
+    pub(crate) callers: Mutex<Callers>,
     /// What it offers, or why its offer is withdrawn.
     offer: Mutex<Result<Arc<Offer>, String>>,
     /// Something about its offer or its instances changed.
@@ -149,6 +151,7 @@ impl Server {
             freed: Notify::new(),
             queued: AtomicU32::new(0),
             rolling: Mutex::default(),
+            callers: Mutex::new(Callers::new(now)),
             offer: Mutex::new(Err(NOT_ASKED.to_owned())),
             look_again: Notify::new(),
             owned: AtomicU32::new(0),

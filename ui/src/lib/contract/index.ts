@@ -1309,6 +1309,16 @@ export interface HistoryParams {
   tool?: string;
 }
 
+/** A client that a verb would hit. */
+export interface HitClient {
+  /** Its name. */
+  client: string;
+  /** Its calls to the targets in the last 10 minutes. */
+  calls: number;
+  /** The same per second, over as much of these minutes as the engine has seen. */
+  per_second: number;
+}
+
 /** What to import. */
 export interface ImportApplyParams {
   /** The preview. */
@@ -1685,6 +1695,15 @@ export interface Plan {
   starts: number;
   /** Servers that depend on the targets and run. */
   dependents: ServerId[];
+  /**
+   * Clients that called the targets through the gateway in the last 10 minutes, the busiest first; only where something
+   * would stop.
+   */
+  clients?: HitClient[];
+  /** Calls of clients that are under way there; only where something would stop. */
+  in_flight: number;
+  /** What these clients and calls would meet, each as a sentence without a final period. */
+  hits?: string[];
   /** Why it would fail, per server; empty when it would not. */
   refusals: Refusal[];
   /** Whether something that works now would stop working. */

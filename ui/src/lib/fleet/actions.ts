@@ -72,7 +72,7 @@ function ask(asked: Asked, servers: string[], plan: Plan): Promise<boolean> {
   const only = asked.instance === undefined ? '' : ` instance ${asked.instance}`;
   const scaled = asked.verb === 'scale' ? ` to ${asked.replicas}` : '';
   const object = plan.stops > 0 ? count(plan.stops, 'instance') : count(Math.max(1, servers.length), 'server');
-  const facts = [plan.sentence];
+  const facts = [plan.sentence, ...(plan.hits ?? [])];
   if (plan.starts > 0) facts.push(`${count(plan.starts, 'instance')} started in turn`);
   if (plan.dependents.length > 0)
     facts.push(`${names(plan.dependents)} ${plan.dependents.length === 1 ? 'depends' : 'depend'} on it and may fail`);

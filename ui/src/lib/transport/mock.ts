@@ -449,6 +449,19 @@ export class MockTransport implements Transport {
         stops: verb === 'start' ? 0 : instances,
         starts: verb === 'restart' ? instances : 0,
         dependents,
+        ...(verb === 'stop' || verb === 'remove' || verb === 'restart' || less
+          ? {
+              clients: [
+                { client: 'n8n', calls: 3120, per_second: 5.2 },
+                { client: 'Claude Code', calls: 960, per_second: 1.6 },
+              ],
+              in_flight: 3,
+              hits: [
+                'n8n (5.2 calls/s) and Claude Code (1.6 calls/s) called in the last 10 min',
+                '3 calls are under way and may be cut off',
+              ],
+            }
+          : { in_flight: 0 }),
         refusals,
         destructive: verb === 'stop' || verb === 'remove' || less,
       };
