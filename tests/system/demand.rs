@@ -1,11 +1,13 @@
-//! Servers on demand: asleep while nobody calls, started by a call, and never against an operator's word.
+//! Servers on demand: asleep while nobody calls, started by a call, and never against an operator's word. And what a stop would hit.
 
 use crate::gateway::Client;
 use flotilla_contract::{
     ServerView,
     command::{
-        EventQuery, EventsRead, GatewayViewCmd, ServerProbe, ToolsList,
+        EventQuery, EventsRead, GatewayViewCmd, MetricsQuery, PlanParams, ServerPlan, ServerProbe,
+        ToolsList, Verb,
     },
+    metric::{Metric, MetricQuery, Sum},
     state::{HealthCode, HealthLevel, Status},
 };
 use flotilla_tests::{Bed, QUICK, fixture, id, pid, targets};
@@ -151,4 +153,92 @@ async fn what_failed_while_awake_is_not_woken_by_a_call() {
     let refused = client.call("quiet__pid", json!({})).await;
     assert!(refused["error"].is_object(), "{refused}");
     assert_eq!(bed.server("quiet").await.status, Status::Failed);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_stop_says_first_whom_it_would_hit_and_calls_are_on_the_charts() {
+    let bed = Bed::new(&fixture("quiet", "", QUICK)).await;
+    let client = Client::connect(&bed.gateway(), "atlas").await;
+    bed.eventually("its tools are listed", async || {
+        !client.tools().await.is_empty()
+    })
+    .await;
+    let plan = async |verb, replicas| {
+        bed.run::<ServerPlan>(PlanParams {
+            verb,
+            targets: targets(&["quiet"]),
+            replicas,
+        })
+        .await
+        .unwrap()
+    };
+    let nobody = plan(Verb::Stop, None).await;
+    assert_eq!(
+        nobody.hits,
+        ["No client called through the gateway in the last 10 min"]
+    );
+    text(&client.call("quiet__pid", json!({})).await);
+    let slow = client.call("quiet__sleep", json!({"ms": 3_000}));
+    let asked = async {
+        bed.eventually("a call is under way", async || {
+            plan(Verb::Stop, None).await.in_flight == 1
+        })
+        .await;
+        for (verb, replicas) in [
+            (Verb::Stop, None),
+            (Verb::Restart, None),
+            (Verb::Scale, Some(0)),
+            (Verb::Remove, None),
+        ] {
+            let hit = plan(verb, replicas).await;
+            assert_eq!(
+                (hit.clients[0].client.as_str(), hit.clients[0].calls),
+                ("atlas", 2),
+                "{verb:?}"
+            );
+            assert!(hit.hits[0].contains("atlas"), "{:?}", hit.hits);
+            assert_eq!(hit.hits[1], "1 call is under way and may be cut off");
+        }
+        assert!(plan(Verb::Scale, Some(2)).await.hits.is_empty());
+        let said = bed.cli_says(0, &["stop", "quiet", "--dry-run"]);
+        assert!(
+            said.contains("Stops 1 instance") && said.contains("atlas"),
+            "{said}"
+        );
+        assert_eq!(bed.server("quiet").await.status, Status::Running);
+    };
+    let (answer, ()) = tokio::join!(slow, asked);
+    assert!(answer["result"].is_object(), "{answer}");
+
+    let query = |metric| MetricQuery {
+        metrics: vec![metric],
+        server: Some(id("quiet")),
+        from: None,
+        to: None,
+        step: None,
+        sum: Sum::None,
+    };
+    for metric in [
+        Metric::CallsPerSecond,
+        Metric::CallP95Ms,
+        Metric::CallErrorPercent,
+    ] {
+        bed.eventually("the calls are on the charts", async || {
+            let answer = bed.run::<MetricsQuery>(query(metric)).await.unwrap();
+            answer
+                .series
+                .iter()
+                .any(|line| line.instance == Some(0) && line.values.iter().any(Option::is_some))
+        })
+        .await;
+    }
+    // When nobody calls any more there is no answer time: a gap, not zero.
+    bed.eventually("the answer time has a gap", async || {
+        let answer = bed
+            .run::<MetricsQuery>(query(Metric::CallP95Ms))
+            .await
+            .unwrap();
+        answer.series[0].values.last() == Some(&None)
+    })
+    .await;
 }

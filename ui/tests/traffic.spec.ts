@@ -1,12 +1,14 @@
 import { mkdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
-import type { GatewayView } from '../src/lib/contract';
+import type { GatewayView, Plan } from '../src/lib/contract';
 import { expect, fixtureServer, go, test } from './engine';
 import { Client } from './client';
 import { isAccessible, process } from './views';
 
+const QUIET = fixtureServer('quiet', [], 'on_demand = true\nidle_stop = "4s"');
+
 test.use({
-  fleet: ['[gateway]\nport = 0', fixtureServer('steady'), fixtureServer('other')].join('\n'),
+  fleet: ['[gateway]\nport = 0', fixtureServer('steady'), fixtureServer('other'), QUIET].join('\n'),
 });
 
 test('a client appears, and a tripped breaker refuses its calls until it is reset', async ({ panel, engine }) => {
@@ -166,4 +168,37 @@ test('the entry is written into the file of a client as it was shown, and undone
   await dialog.getByRole('button', { name: 'Undo' }).click();
   await expect(dialog).toContainText('Undone');
   expect(readFileSync(cursor, 'utf8')).toBe(edited);
+});
+
+test('a server on demand says that it sleeps, wakes for a call, and its stop says whom it hits', async ({
+  panel,
+  engine,
+}) => {
+  test.slow();
+  const { address = '' } = await engine.call<GatewayView>('gateway.view');
+  const echo = (client: Client, text: string) => client.ask('tools/call', { name: 'quiet__echo', arguments: { text } });
+  await go(panel, '#/servers/quiet');
+  const main = panel.getByRole('main');
+  await expect(main.getByText(/the next call starts it/).first()).toBeVisible();
+  await isAccessible(panel, 'a server that sleeps');
+  await go(panel, '#/servers');
+  await expect(main.getByRole('row').filter({ hasText: 'quiet' })).toContainText('Sleeping');
+  const client = new Client(address, 'seldom');
+  await client.greet();
+  await go(panel, '#/traffic');
+  await expect(main.getByRole('list', { name: 'Servers' })).toContainText('sleeping, starts on call');
+
+  await go(panel, '#/servers/quiet');
+  expect(await echo(client, 'wake up')).toHaveProperty('result');
+  await expect(main.getByRole('heading', { name: 'Calls of clients' })).toBeVisible();
+  await expect(main.getByRole('heading', { name: 'Answer time' })).toBeVisible();
+  // Asleep again or not: who called lately would miss it.
+  const asked = engine.call<Plan>('server.plan', { verb: 'stop', targets: { servers: ['quiet'] } });
+  expect((await asked).hits?.[0]).toContain('seldom (1 call) called in the last 10 min');
+  expect(await echo(client, 'once more')).toHaveProperty('result');
+  await main.getByRole('button', { name: 'Stop', exact: true }).click();
+  const question = panel.getByRole('alertdialog');
+  await expect(question).toContainText('seldom (2 calls) called in the last 10 min');
+  await question.getByRole('button', { name: 'Stop 1 instance' }).click();
+  await expect(main.getByText(/stop requested/i).first()).toBeVisible();
 });

@@ -1,13 +1,13 @@
 import { bytesParts, DASH, number } from '$lib/format';
 
 /** What a value is counted in. */
-export type Unit = 'percent' | 'bytes' | 'count';
+export type Unit = 'percent' | 'bytes' | 'count' | 'rate' | 'ms';
 
 /** A value and its unit as two words, so that a screen can set the unit smaller. */
 export function parts(value: number | null, unit: Unit): [string, string] {
   if (value === null || !Number.isFinite(value)) return [DASH, ''];
   if (unit === 'bytes') return bytesParts(value);
-  return [number(value), unit === 'percent' ? '%' : ''];
+  return [number(value), unit === 'percent' ? '%' : unit === 'rate' ? '/s' : unit === 'ms' ? 'ms' : ''];
 }
 
 /** A value with its unit in one string. */

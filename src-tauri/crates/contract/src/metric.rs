@@ -10,7 +10,7 @@
 //! | 4·n | series numbers (u32), as announced by [`SeriesInfo::number`] |
 //! | 4·n | values (f32); NaN means "no sample" |
 
-use crate::{InstanceId, Millis, ServerId};
+use crate::{Millis, ServerId};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -34,6 +34,23 @@ pub enum Metric {
     Restarts,
     /// Health as a number: 1 healthy, 0.5 degraded, 0 unhealthy, none while unknown.
     Health,
+    /// Calls of clients through the gateway per second, over the last ten seconds. This and what follows belongs to a whole
+    /// server (instance 0), and is there once a client has called it.
+    CallsPerSecond,
+    /// Those of them that failed, in percent; none while there are no calls. Put together, the highest counts.
+    CallErrorPercent,
+    /// Half of them were answered within, in milliseconds; none while there are no calls. Put together, the highest counts.
+    CallP50Ms,
+    /// 95 of 100 were.
+    CallP95Ms,
+    /// 99 of 100 were.
+    CallP99Ms,
+    /// Those answered from the cache, per second.
+    CallsCachedPerSecond,
+    /// Calls that were refused, per second.
+    CallsRefusedPerSecond,
+    /// Calls under way.
+    CallsInFlight,
 }
 
 /// A series that exists.
@@ -43,8 +60,10 @@ pub struct SeriesInfo {
     pub number: u32,
     /// What it measures.
     pub metric: Metric,
-    /// Of which instance.
-    pub instance: InstanceId,
+    /// Of which server.
+    pub server: ServerId,
+    /// Of which instance, from 1; 0 stands for the whole server.
+    pub instance: u32,
 }
 
 /// Which values of which series.

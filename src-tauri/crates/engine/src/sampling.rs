@@ -172,6 +172,7 @@ fn tick(core: &Core, sampler: &mut Sampler) {
             }
         }
     }
+    values.extend(calls(core));
     *lock(&core.samples) = latest;
     let recorded = core.live.record(at, &values);
     if recorded.refused > 0 {
@@ -185,6 +186,52 @@ fn tick(core: &Core, sampler: &mut Sampler) {
         series_changed: recorded.series_changed,
         frame: recorded.frame.into(),
     });
+}
+
+/// What clients do with each server that one has called. Where nothing was called lately, there is no share of failures and no
+/// answer time: those are gaps, not zeros.
+fn calls(core: &Core) -> Vec<(SeriesKey, f32)> {
+    let mut values = Vec::new();
+    for (server, traffic) in core.gateway.traffic() {
+        if traffic.calls + traffic.rejected == 0 && traffic.in_flight == 0 {
+            continue;
+        }
+        let answered = traffic.p50_ms > 0.0;
+        let called = traffic.per_second > 0.0;
+        let all = [
+            (Metric::CallsPerSecond, true, traffic.per_second),
+            (
+                Metric::CallErrorPercent,
+                called,
+                traffic.error_share * 100.0,
+            ),
+            (Metric::CallP50Ms, answered, traffic.p50_ms),
+            (Metric::CallP95Ms, answered, traffic.p95_ms),
+            (Metric::CallP99Ms, answered, traffic.p99_ms),
+            (
+                Metric::CallsCachedPerSecond,
+                true,
+                traffic.cached_per_second,
+            ),
+            (
+                Metric::CallsRefusedPerSecond,
+                true,
+                traffic.rejected_per_second,
+            ),
+            (Metric::CallsInFlight, true, traffic.in_flight.into()),
+        ];
+        for (metric, _, value) in all.into_iter().filter(|(_, known, _)| *known) {
+            #[expect(clippy::cast_possible_truncation, reason = "the ring holds f32")]
+            values.push((
+                SeriesKey {
+                    metric,
+                    instance: server.instance(0),
+                },
+                value as f32,
+            ));
+        }
+    }
+    values
 }
 
 #[cfg(test)]

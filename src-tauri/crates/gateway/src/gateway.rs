@@ -22,7 +22,7 @@ use flotilla_contract::{
     gateway::{
         BreakerParams, BreakerState, BreakerView, CacheClear, CacheCleared, CallEnd, CallKeeping,
         CallQuery, CallRecord, Fault, FaultParams, GatewaySpec, GatewayView, Group, PoolView,
-        ServerTraffic,
+        ServerTraffic, Traffic,
     },
     tool::Era,
 };
@@ -276,6 +276,14 @@ impl Gateway {
             faults: inner.faults.view(at),
             servers: servers.iter().map(|server| traffic(server, now)).collect(),
         }
+    }
+
+    /// The calls of each server that clients see.
+    #[must_use]
+    pub fn traffic(&self) -> Vec<(ServerId, Traffic)> {
+        let now = Instant::now();
+        let of = |server: Arc<Server>| (server.id.clone(), lock(&server.rolling).traffic(now));
+        self.inner.servers().into_iter().map(of).collect()
     }
 
     /// Calls, newest first.

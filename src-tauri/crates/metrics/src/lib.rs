@@ -1,9 +1,9 @@
 //! Live metrics: what the process trees of the instances use, kept for half an hour.
 //!
-//! **Owns** the [`Ring`]: one shared column of times and one `f32` column per series (a [`SeriesKey`]: metric × instance),
+//! **Owns** the [`Ring`]: one shared column of times and one `f32` column per series (a [`SeriesKey`]: metric × instance; instance 0 is the whole server),
 //! and the [`Sampler`], which turns two readings of the process table into CPU shares and totals per tree.
 //!
-//! **Loop**: none of its own. The engine ticks: it asks the sampler, adds restarts and health, and hands the whole tick to
+//! **Loop**: none of its own. The engine ticks: it asks the sampler, adds restarts, health and the calls of clients, and hands the whole tick to
 //! [`Live::record`], which gives back the bytes of the tick for the screens. Readers call [`Live::query`] whenever they
 //! like. One writer, many readers, a lock that is held for the length of one copy and never across an await.
 //!

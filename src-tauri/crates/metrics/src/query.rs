@@ -151,7 +151,9 @@ impl<'a> Name<'a> {
 
 /// The value of one point.
 fn value(metric: Metric, columns: &[&Column], slots: &[usize]) -> Option<f32> {
-    let mut ticks = slots.iter().filter_map(|slot| total(columns, *slot));
+    let mut ticks = slots
+        .iter()
+        .filter_map(|slot| total(metric, columns, *slot));
     let value = if is_counter(metric) {
         ticks.next_back()?
     } else {
@@ -165,15 +167,26 @@ fn value(metric: Metric, columns: &[&Column], slots: &[usize]) -> Option<f32> {
     Some(value as f32)
 }
 
-/// The sum of one tick, over those that have a sample.
-fn total(columns: &[&Column], slot: usize) -> Option<f64> {
+/// One tick, over those that have a sample: their sum, or the highest of what cannot be added.
+fn total(metric: Metric, columns: &[&Column], slot: usize) -> Option<f64> {
+    let join = if is_additive(metric) {
+        |a: f64, b: f64| a + b
+    } else {
+        f64::max
+    };
     let values = columns
         .iter()
         .map(|column| column.values[slot])
         .filter(|value| !value.is_nan());
-    values.fold(None, |sum, value| {
-        Some(sum.unwrap_or(0.0) + f64::from(value))
-    })
+    values.map(f64::from).reduce(join)
+}
+
+/// Shares and quantiles of several servers say nothing when they are added.
+fn is_additive(metric: Metric) -> bool {
+    !matches!(
+        metric,
+        Metric::CallErrorPercent | Metric::CallP50Ms | Metric::CallP95Ms | Metric::CallP99Ms
+    )
 }
 
 fn is_counter(metric: Metric) -> bool {
@@ -274,6 +287,15 @@ mod tests {
             "1000 1100 1200 1300 | a 3 1 - - | b 4 4 - 8"
         );
         assert_eq!(shown(Sum::All), "1000 1100 1200 1300 | all 7 5 - 8");
+    }
+
+    #[test]
+    fn what_cannot_be_added_is_the_highest() {
+        let rows = ["1000 3 40", "1100 - 7", "1200 - -"];
+        let ring = filled(Metric::CallP95Ms, "a#1 b#1", &rows);
+        let shown = |sum| shown(&ring.query(&ask(Metric::CallP95Ms, sum, None)));
+        assert_eq!(shown(Sum::All), "1000 1100 1200 | all 40 7 -");
+        assert_eq!(shown(Sum::Server), "1000 1100 1200 | a 3 - - | b 40 7 -");
     }
 
     #[test]

@@ -30,7 +30,7 @@ impl Default for Options {
 pub struct SeriesKey {
     /// What it measures.
     pub metric: Metric,
-    /// Of which instance.
+    /// Of which instance; index 0 is the whole server.
     pub instance: InstanceId,
 }
 
@@ -139,7 +139,8 @@ impl Ring {
         let info = |(key, column): (&SeriesKey, &Column)| SeriesInfo {
             number: column.number,
             metric: key.metric,
-            instance: key.instance.clone(),
+            server: key.instance.server.clone(),
+            instance: key.instance.index,
         };
         self.columns.iter().map(info).collect()
     }
@@ -243,7 +244,7 @@ mod tests {
     fn numbers(ring: &Ring) -> Vec<(String, u32)> {
         ring.series()
             .into_iter()
-            .map(|s| (s.instance.to_string(), s.number))
+            .map(|s| (s.server.instance(s.instance).to_string(), s.number))
             .collect()
     }
 

@@ -18,6 +18,7 @@ import {
   onlyServer,
   rate,
   snippets,
+  shareOf,
 } from './model';
 
 const AT = 1_800_000_000_000;
@@ -220,6 +221,10 @@ describe('a server that sleeps', () => {
       breaker: 'closed',
     });
   });
+});
+
+it('a share is a gap where there is nothing to share', () => {
+  expect(shareOf([1, 0, null, 3], [4, 0, null, 3])).toEqual([25, null, null, 100]);
 });
 
 describe('the gateway of the mock', () => {

@@ -397,3 +397,8 @@ export function lastListed(
   const latest = [...asked].sort((a, b) => b.last_seen - a.last_seen)[0];
   return latest && { client: latest.client, at: latest.last_seen, observed: false };
 }
+
+/** A part in percent of a whole, point by point; a gap where there is no whole. */
+export function shareOf(part: readonly (number | null)[], whole: readonly (number | null)[]): (number | null)[] {
+  return whole.map((all, i) => (all === null || all <= 0 ? null : ((part[i] ?? 0) / all) * 100));
+}

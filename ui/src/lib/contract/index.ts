@@ -1534,7 +1534,26 @@ export type Metric =
   /** Automatic restarts since the engine started (a counter). */
   | "restarts"
   /** Health as a number: 1 healthy, 0.5 degraded, 0 unhealthy, none while unknown. */
-  | "health";
+  | "health"
+  /**
+   * Calls of clients through the gateway per second, over the last ten seconds. This and what follows belongs to a whole
+   * server (instance 0), and is there once a client has called it.
+   */
+  | "calls_per_second"
+  /** Those of them that failed, in percent; none while there are no calls. Put together, the highest counts. */
+  | "call_error_percent"
+  /** Half of them were answered within, in milliseconds; none while there are no calls. Put together, the highest counts. */
+  | "call_p50_ms"
+  /** 95 of 100 were. */
+  | "call_p95_ms"
+  /** 99 of 100 were. */
+  | "call_p99_ms"
+  /** Those answered from the cache, per second. */
+  | "calls_cached_per_second"
+  /** Calls that were refused, per second. */
+  | "calls_refused_per_second"
+  /** Calls under way. */
+  | "calls_in_flight";
 
 /** An answer on one time axis. */
 export interface MetricAnswer {
@@ -1986,8 +2005,10 @@ export interface SeriesInfo {
   number: number;
   /** What it measures. */
   metric: Metric;
-  /** Of which instance. */
-  instance: InstanceId;
+  /** Of which server. */
+  server: ServerId;
+  /** Of which instance, from 1; 0 stands for the whole server. */
+  instance: number;
 }
 
 /** From an engine to a screen. */

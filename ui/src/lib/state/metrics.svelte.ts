@@ -6,9 +6,22 @@ const MAGIC = 0x31584d46; // "FMX1", little-endian
 export const RING_MS = 30 * 60_000;
 /** The narrowest window of a chart. */
 const LEAST_MS = 60_000;
-const KEPT: Metric[] = ['cpu_percent', 'rss_bytes', 'restarts', 'health', 'open_files', 'threads', 'children'];
+/** What the process tree of an instance uses. */
+const OF_TREE = ['cpu_percent', 'rss_bytes', 'open_files', 'threads', 'children'] as const;
+/** What clients do with a whole server: instance 0. */
+const OF_CALLS: Metric[] = [
+  'calls_per_second',
+  'call_error_percent',
+  'call_p50_ms',
+  'call_p95_ms',
+  'call_p99_ms',
+  'calls_cached_per_second',
+  'calls_refused_per_second',
+  'calls_in_flight',
+];
+const KEPT: Metric[] = [...OF_TREE, 'restarts', 'health', ...OF_CALLS];
 /** Read back at start; the rest fills while the panel is open. */
-const BACKFILLED: Metric[] = ['cpu_percent', 'rss_bytes', 'restarts', 'health'];
+const BACKFILLED: Metric[] = ['cpu_percent', 'rss_bytes', 'restarts', 'health', ...OF_CALLS];
 
 /** One tick of the binary frame (the contract's `metric` module gives its layout). */
 export interface Tick {
@@ -36,7 +49,7 @@ export interface Pick {
   metric: Metric;
   /** Only this server. */
   server?: string;
-  /** Only this instance of the server, from 1. */
+  /** Only this instance of the server, from 1; 0 is the whole server, where the calls of clients stand. */
   instance?: number;
 }
 
@@ -104,10 +117,9 @@ export class Metrics {
     this.interval = interval;
     this.#byNumber.clear();
     const kept = new Set<string>();
-    for (const { number, metric, instance } of series) {
+    for (const { number, metric, server, instance } of series) {
       if (!KEPT.includes(metric)) continue;
-      const at = instance.lastIndexOf('#');
-      const found = this.#at(metric, instance.slice(0, at), Number(instance.slice(at + 1)));
+      const found = this.#at(metric, server, instance);
       this.#byNumber.set(number, found);
       kept.add(key(found.metric, found.server, found.instance));
     }
@@ -139,7 +151,8 @@ export class Metrics {
     tick.numbers.forEach((number, i) => {
       const series = this.#byNumber.get(number);
       const value = tick.values[i] ?? NaN;
-      if (!series || Number.isNaN(value) || series.metric === 'health' || series.metric === 'restarts') return;
+      const metric = OF_TREE.find((one) => one === series?.metric);
+      if (!series || !metric || Number.isNaN(value)) return;
       const id = `${series.server}#${series.instance}`;
       const sample = samples.get(id) ?? {
         at: tick.at,
@@ -149,7 +162,7 @@ export class Metrics {
         threads: 0,
         children: 0,
       };
-      sample[series.metric] = value;
+      sample[metric] = value;
       samples.set(id, sample);
     });
     return samples;

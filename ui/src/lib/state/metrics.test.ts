@@ -4,9 +4,9 @@ import type { Transport } from '$lib/transport';
 import { Metrics, readTick } from './metrics.svelte';
 
 const SERIES: SeriesInfo[] = [
-  { number: 1, metric: 'cpu_percent', instance: 'a#1' },
-  { number: 2, metric: 'cpu_percent', instance: 'a#2' },
-  { number: 3, metric: 'rss_bytes', instance: 'b#1' },
+  { number: 1, metric: 'cpu_percent', server: 'a', instance: 1 },
+  { number: 2, metric: 'cpu_percent', server: 'a', instance: 2 },
+  { number: 3, metric: 'rss_bytes', server: 'b', instance: 1 },
 ];
 
 function frame(at: number, values: [number, number][]): ArrayBuffer {
@@ -96,7 +96,7 @@ test('each tick gives the figures of every instance that has some', () => {
   const metrics = new Metrics({} as Transport, (samples) => {
     for (const [id, sample] of samples) seen.push([id, sample.cpu_percent, sample.rss_bytes]);
   });
-  metrics.announce(2000, [...SERIES, { number: 4, metric: 'rss_bytes', instance: 'a#1' }]);
+  metrics.announce(2000, [...SERIES, { number: 4, metric: 'rss_bytes', server: 'a', instance: 1 }]);
   metrics.add({ at: 1000, numbers: new Uint32Array([1, 3, 4]), values: new Float32Array([12.5, NaN, 1024]) });
   expect(seen).toEqual([['a#1', 12.5, 1024]]);
 });

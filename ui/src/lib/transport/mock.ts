@@ -5,6 +5,7 @@ import type {
   FleetCounts,
   Hello,
   LogEntry,
+  Metric,
   Outcomes,
   ServerView,
   Status,
@@ -40,6 +41,17 @@ interface Subscription {
 }
 
 const RING = 900;
+const OF_INSTANCES: readonly Metric[] = ['cpu_percent', 'rss_bytes', 'restarts', 'health'];
+const OF_CALLS: readonly Metric[] = [
+  'calls_per_second',
+  'call_error_percent',
+  'call_p50_ms',
+  'call_p95_ms',
+  'call_p99_ms',
+  'calls_cached_per_second',
+  'calls_refused_per_second',
+  'calls_in_flight',
+];
 
 /** A fleet in memory that behaves like an engine: snapshot, deltas, events, ticks, verbs that end. */
 export class MockTransport implements Transport {
@@ -148,9 +160,9 @@ export class MockTransport implements Transport {
     view.setUint32(0, 0x31584d46, true);
     view.setBigUint64(4, BigInt(at), true);
     view.setUint32(12, series.length, true);
-    series.forEach(({ number, metric, instance }, i) => {
+    series.forEach(({ number, metric, server, instance }, i) => {
       view.setUint32(16 + i * 4, number, true);
-      view.setFloat32(16 + series.length * 4 + i * 4, this.#value(metric, instance, at), true);
+      view.setFloat32(16 + series.length * 4 + i * 4, this.#value(metric, `${server}#${instance}`, at), true);
     });
     for (const subscription of this.#subscriptions) subscription.onBinary?.(bytes);
     const moved = [...this.servers.values()].filter(
@@ -220,18 +232,47 @@ export class MockTransport implements Transport {
   }
 
   #series() {
-    const metrics = ['cpu_percent', 'rss_bytes', 'restarts', 'health'] as const;
     let number = 0;
-    return [...this.servers.values()]
-      .flatMap((server) => server.instances.map((i) => i.id))
-      .flatMap((instance) => metrics.map((metric) => ({ number: number++, metric, instance })));
+    return [...this.servers.values()].flatMap((view) => {
+      const server = view.spec.id;
+      return [
+        ...view.instances.flatMap((_, i) =>
+          OF_INSTANCES.map((metric) => ({ number: number++, metric, server, instance: i + 1 })),
+        ),
+        ...OF_CALLS.map((metric) => ({ number: number++, metric, server, instance: 0 })),
+      ];
+    });
   }
 
   /** A value at a time: a slow wave, some noise, and for the memory of one instance a saw that its ceiling cuts. */
-  #value(metric: 'cpu_percent' | 'rss_bytes' | 'restarts' | 'health', id: string, at: number): number {
+  #value(metric: Metric, id: string, at: number): number {
     const hash = [...id].reduce((sum, char) => (sum * 31 + char.charCodeAt(0)) % 997, 7);
     const base = 1 + (hash % 83) / 6;
     const server = this.servers.get(id.slice(0, id.lastIndexOf('#')));
+    if (OF_CALLS.includes(metric)) {
+      // Nobody calls what does not run, and for a minute of every ten nobody calls at all.
+      const up = server?.instances.some((i) => i.process.state === 'running') ?? false;
+      if (!up || (at / 1000) % 600 < 60) return metric.endsWith('_ms') || metric.endsWith('_percent') ? NaN : 0;
+      const wave = 1 + 0.2 * Math.sin(at / 90_000 + hash);
+      switch (metric) {
+        case 'calls_per_second':
+          return base * 4 * wave;
+        case 'calls_cached_per_second':
+          return base * 0.6 * wave;
+        case 'calls_refused_per_second':
+          return (at / 1000) % 300 < 6 ? 0.4 : 0;
+        case 'calls_in_flight':
+          return Math.round(base * wave);
+        case 'call_error_percent':
+          return 0.4 * wave;
+        case 'call_p50_ms':
+          return 3 * wave;
+        case 'call_p95_ms':
+          return 24 * wave;
+        default:
+          return 61 * wave;
+      }
+    }
     const view = server?.instances.find((i) => i.id === id);
     const saw = id === 'reasoning_agent#3';
     const phase = ((at / 1000) % 340) / 340;
@@ -570,20 +611,19 @@ export class MockTransport implements Transport {
     'metrics.query': ({ metrics, server }) => {
       const now = Date.now();
       const times = Array.from({ length: RING }, (_, i) => now - (RING - i) * 2000);
-      const ids = [...this.servers.values()]
-        .filter((s) => !server || s.spec.id === server)
-        .flatMap((s) => s.instances.map((i) => i.id));
+      const asked = [...this.servers.values()].filter((s) => !server || s.spec.id === server);
       const series = metrics.flatMap((metric) =>
-        ids.map((id) => {
-          const at = id.lastIndexOf('#');
-          const values = times.map((time) => {
-            if (metric !== 'cpu_percent' && metric !== 'rss_bytes' && metric !== 'restarts' && metric !== 'health')
-              return null;
-            const value = this.#value(metric, id, time);
-            return Number.isNaN(value) ? null : value;
-          });
-          return { metric, server: id.slice(0, at), instance: Number(id.slice(at + 1)), values };
-        }),
+        asked
+          .flatMap((s) => (OF_CALLS.includes(metric) ? [`${s.spec.id}#0`] : s.instances.map((i) => i.id)))
+          .map((id) => {
+            const at = id.lastIndexOf('#');
+            const values = times.map((time) => {
+              if (!OF_CALLS.includes(metric) && !OF_INSTANCES.includes(metric)) return null;
+              const value = this.#value(metric, id, time);
+              return Number.isNaN(value) ? null : value;
+            });
+            return { metric, server: id.slice(0, at), instance: Number(id.slice(at + 1)), values };
+          }),
       );
       return { times, step: 2000, series };
     },
