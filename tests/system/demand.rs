@@ -25,7 +25,11 @@ async fn starts(bed: &Bed) -> usize {
         kinds: vec!["server:started".into()],
         ..EventQuery::default()
     };
-    bed.run::<EventsRead>(query).await.unwrap().events.len()
+    bed.run::<EventsRead>(query)
+        .await
+        .expect("events")
+        .events
+        .len()
 }
 
 fn text(answer: &Value) -> &str {
