@@ -71,7 +71,7 @@ impl Fleet for Scripted {
             "server.add" | "import.apply" | "server.remove" => written,
             "secrets.set" => json!({}),
             "server.plan" => {
-                json!({ "sentence": "Stops 1 instance", "stops": 1, "starts": 0, "dependents": [], "refusals": [], "destructive": true })
+                json!({ "sentence": "Stops 1 instance", "stops": 1, "starts": 0, "dependents": [], "in_flight": 0, "refusals": [], "destructive": true })
             }
             "events.read" => {
                 json!({ "events": [serde_json::to_value(event(1)).unwrap()], "more": false })

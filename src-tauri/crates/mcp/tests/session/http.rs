@@ -817,7 +817,8 @@ async fn until(session: &Session, what: impl Fn(&PoolStats) -> bool) -> PoolStat
 #[tokio::test]
 async fn a_connection_is_used_again_after_either_kind_of_answer() {
     let mut server = Server::start().await;
-    let target = HttpTarget::new(&HttpClient::new(), &server.url, []).unwrap();
+    let headers = [("X-Key".to_owned(), "secret".to_owned())];
+    let target = HttpTarget::new(&HttpClient::new(), &server.url, headers).unwrap();
     let session = Session::http(target.clone(), Options::default());
     for _ in 0..3 {
         let calling = call(&session, RequestOptions::default());
