@@ -59,7 +59,8 @@ test('a client appears, and a tripped breaker refuses its calls until it is rese
   await calls.getByRole('button', { name: /Details of call/ }).click();
   await expect(calls.getByText('Arguments and results are not kept')).toBeVisible();
   await main.getByRole('button', { name: 'Older calls, from disk' }).click();
-  await expect(main.getByText('all that are kept on disk')).toBeVisible();
+  await expect(main.getByText('No older call is kept on disk')).toBeVisible();
+  await calls.getByRole('button', { name: /Details of call/ }).click();
   for (const colorScheme of ['light', 'dark'] as const) {
     await panel.emulateMedia({ colorScheme });
     await isAccessible(panel, `traffic, ${colorScheme}`);
