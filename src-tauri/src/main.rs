@@ -3,6 +3,9 @@
 
 use std::process::ExitCode;
 
+#[global_allocator]
+static ALLOCATOR: flotilla_os::Allocator = flotilla_os::ALLOCATOR;
+
 fn main() -> ExitCode {
     let mut words = std::env::args().skip(1);
     // Before anything else: a guard must be small and start at once.

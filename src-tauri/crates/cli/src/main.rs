@@ -23,6 +23,9 @@ use clap::Parser;
 use exit::Failure;
 use std::process::ExitCode;
 
+#[global_allocator]
+static ALLOCATOR: flotilla_os::Allocator = flotilla_os::ALLOCATOR;
+
 /// The argument under which this program becomes the guard of an engine.
 const GUARD: &str = "__guard";
 

@@ -6,7 +6,7 @@
 //!   its environment stays, so the mark finds it.
 //! - [`family`] and [`kill_family`]: everything that belongs to one instance, however it hides.
 //! - [`guard`]: a small process that outlives a killed engine just long enough to end what the engine left.
-//! - [`give_back`], [`keep_little`]: memory that was freed, to the system.
+//! - [`Allocator`], [`give_back`], [`keep_little`]: where memory comes from, and how it goes back to the system.
 //! - [`launch`]: which environment and which program a child is started with.
 //!
 //! It never decides *whether* something is to be ended: that is the supervisor's.
@@ -33,7 +33,7 @@ mod unix;
 
 pub use family::{family, kill_family};
 pub use mark::{MARK_VARIABLE, Mark};
-pub use memory::{give_back, keep_little};
+pub use memory::{ALLOCATOR, Allocator, give_back, keep_little};
 pub use table::{Kinship, Process, ProcessTable};
 
 #[cfg(target_os = "linux")]

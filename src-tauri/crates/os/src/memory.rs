@@ -1,4 +1,11 @@
-//! Memory that the process has no more use for.
+//! Where the memory of a process comes from, and where it goes when there is no more use for it.
+
+/// The allocator of programs that host an engine, to be named as their `#[global_allocator]`. A relayed call spent a sixth of its
+/// time in the C library's, and a tenth less in all with this one. C code (`SQLite`) keeps to the C library's.
+pub type Allocator = mimalloc::MiMalloc;
+
+/// See [`Allocator`].
+pub const ALLOCATOR: Allocator = mimalloc::MiMalloc;
 
 /// Gives memory that was freed back to the system: the allocator of the GNU C library keeps it for later, after a burst often
 /// for good. Walks all of the heap, which takes milliseconds: for a moment of rest, off the threads that answer. Other
