@@ -11,21 +11,27 @@
 //! waits of its own, is the caller. It is closed when it was idle for too long or is too old, or by the server. How long a
 //! server lets one be idle it says in `Keep-Alive`, or is learned when it closes one: from then on we are done with it
 //! earlier, because a request on a connection that is just being closed fails, and nobody can tell whether it was heard.
+//!
+//! There is *no task* for a connection in use: whoever waits for an answer does its reading and writing as well, in the same poll. To
+//! hand a request to another task and the answer back cost a third of all the CPU of a relayed call. One that has been idle for
+//! [`SWEEP`] gets a task, which does nothing but notice that the server closes it. An answer whose end nobody waits for goes back with
+//! its connection, and the next who takes it reads that end first, or takes another.
 
 use crate::{Error, session::lock};
 use bytes::Bytes;
 use flotilla_contract::gateway::PoolState;
-use http_body_util::{BodyExt, Full};
+use http_body_util::Full;
 use hyper::{
     Request, Response,
-    body::Incoming,
+    body::{Body, Incoming},
     client::conn::http1::{self, SendRequest},
     header::HeaderMap,
 };
 use hyper_util::rt::TokioIo;
 use std::{
     collections::{BTreeMap, VecDeque},
-    pin::pin,
+    future::poll_fn,
+    pin::{Pin, pin},
     sync::{
         Arc, Mutex, PoisonError, RwLock, Weak,
         atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering},
@@ -36,21 +42,20 @@ use std::{
 use tokio::{
     net::TcpStream,
     sync::{Notify, OwnedSemaphorePermit, Semaphore},
+    task::AbortHandle,
     time::Instant,
 };
 
 /// How long the rest of an answer may take, so that its connection can be used again, and how long it may be.
 const REST_WITHIN: Duration = Duration::from_secs(1);
 const REST_BYTES: usize = 64 * 1024;
-/// Pieces of the rest that are taken at once, if they are there.
-const AT_ONCE: usize = 4;
 /// A server says how long it keeps an idle connection; we are done with it this much earlier.
 const BEFORE_THEM: Duration = Duration::from_secs(1);
 /// A connection that the server closes sooner than this teaches nothing: more likely the server ended.
 const LEAST_LEARNED: Duration = Duration::from_secs(2);
 /// What a connection reads at once, at most: an idle one keeps that much.
 const BUFFER: usize = 64 * 1024;
-/// How often idle connections are looked over, at most.
+/// How often idle connections are looked over, at most; and how long one is idle before it is watched.
 const SWEEP: Duration = Duration::from_millis(500);
 
 /// How connections to one server are kept.
@@ -125,6 +130,8 @@ pub(crate) struct Pool {
     next_wait: AtomicU64,
     failure: Mutex<Option<String>>,
     sweeping: AtomicBool,
+    /// Some idle connection is not watched yet.
+    unwatched: AtomicBool,
     /// Ends the pause of who looks over idle connections.
     look: Arc<Notify>,
 }
@@ -151,20 +158,66 @@ impl Rules {
     }
 }
 
+/// The reading and writing of a connection.
+struct Wire {
+    connection: Box<http1::Connection<TokioIo<TcpStream>, Full<Bytes>>>,
+    _open: Counted,
+}
+
 /// An open connection.
 struct Line {
     sender: SendRequest<Full<Bytes>>,
+    /// None while it is watched, and when it is over.
+    wire: Option<Wire>,
     born: Instant,
     /// How long the server lets it be idle, if it says so.
     theirs: Option<Duration>,
     used: bool,
-    /// Since when it has been idle, if it is.
-    idle: Arc<Mutex<Option<Instant>>>,
 }
 
+impl Line {
+    /// Lets the connection do what it can, and asks `work`, which waits for nothing else.
+    fn poll<T>(
+        wire: &mut Option<Wire>,
+        context: &mut Context<'_>,
+        work: impl FnOnce(&mut Context<'_>) -> Poll<T>,
+    ) -> Poll<T> {
+        if let Some(now) = wire
+            && Pin::new(&mut *now.connection).poll(context).is_ready()
+        {
+            // Who waits for something on it hears why when it is dropped, at the latest.
+            *wire = None;
+        }
+        // The connection alone wakes us.
+        work(&mut Context::from_waker(Waker::noop()))
+    }
+
+    /// Waits for `work` while the connection does its part.
+    async fn drive<T>(wire: &mut Option<Wire>, work: impl Future<Output = T>) -> T {
+        let mut work = pin!(work);
+        poll_fn(|context| Self::poll(wire, context, |context| work.as_mut().poll(context))).await
+    }
+
+    fn is_over(&self) -> bool {
+        self.wire.is_none() || self.sender.is_closed()
+    }
+}
+
+/// An idle connection.
 struct Kept {
     line: Line,
     since: Instant,
+    /// The end of its last answer, which nobody waited for, and how much of that has come.
+    rest: Option<(Incoming, usize)>,
+    watch: Option<Watch>,
+}
+
+/// What a connection can be used for.
+enum Fit {
+    Ready,
+    /// Its last answer is not over.
+    Resting,
+    Over,
 }
 
 impl Kept {
@@ -172,12 +225,110 @@ impl Kept {
     fn due(&self, age: Duration, learned: Option<Duration>) -> Instant {
         let old = self.line.born + age;
         let limit = self.line.theirs.or(learned);
-        limit.map_or(old, |limit| old.min(self.since + limit))
+        let due = limit.map_or(old, |limit| old.min(self.since + limit));
+        match self.rest {
+            Some(_) => due.min(self.since + REST_WITHIN),
+            None => due,
+        }
     }
 
-    /// Its end is our doing, and teaches nothing.
-    fn close(self) {
-        *lock(&self.line.idle) = None;
+    /// Back from who watched it, and looked at. Whoever was woken by it before is not any more.
+    fn look(&mut self) -> Fit {
+        if let Some(watch) = self.watch.take() {
+            self.line.wire = watch.end();
+        }
+        let mut context = Context::from_waker(Waker::noop());
+        loop {
+            let Self { line, rest, .. } = self;
+            let Some((body, bytes)) = rest else {
+                let Line { wire, sender, .. } = line;
+                let ready = Line::poll(wire, &mut context, |context| sender.poll_ready(context));
+                return match ready {
+                    Poll::Ready(Ok(())) if !self.line.is_over() => Fit::Ready,
+                    _ => Fit::Over,
+                };
+            };
+            let frame = Line::poll(&mut line.wire, &mut context, |context| {
+                Pin::new(&mut *body).poll_frame(context)
+            });
+            match frame {
+                Poll::Pending if line.wire.is_some() => return Fit::Resting,
+                Poll::Pending | Poll::Ready(Some(Err(_))) => return Fit::Over,
+                Poll::Ready(None) => self.rest = None,
+                Poll::Ready(Some(Ok(frame))) => {
+                    *bytes += frame.data_ref().map_or(0, Bytes::len);
+                    if *bytes > REST_BYTES {
+                        return Fit::Over;
+                    }
+                }
+            }
+        }
+    }
+
+    /// Notices from now on when the server closes it.
+    fn watched(&mut self, learned: &Arc<AtomicU64>) {
+        if self.watch.is_none() && self.rest.is_none() {
+            self.watch = self
+                .line
+                .wire
+                .take()
+                .map(|wire| Watch::begin(wire, self.since, Arc::clone(learned)));
+        }
+    }
+
+    fn is_over(&self) -> bool {
+        match &self.watch {
+            Some(watch) => lock(&watch.wire).is_none(),
+            None => self.line.is_over(),
+        }
+    }
+}
+
+/// A task that waits for the server to close an idle connection.
+struct Watch {
+    /// None once it is over.
+    wire: Arc<Mutex<Option<Wire>>>,
+    task: AbortHandle,
+}
+
+impl Watch {
+    fn begin(wire: Wire, since: Instant, learned: Arc<AtomicU64>) -> Self {
+        let wire = Arc::new(Mutex::new(Some(wire)));
+        let watched = Arc::clone(&wire);
+        let task = tokio::spawn(async move {
+            let closed = poll_fn(|context| {
+                let mut wire = lock(&watched);
+                match &mut *wire {
+                    // Taken back for a request.
+                    None => Poll::Ready(false),
+                    Some(now) => Pin::new(&mut *now.connection).poll(context).map(|_| {
+                        *wire = None;
+                        true
+                    }),
+                }
+            });
+            if closed.await
+                && let Some(ms) = lesson(since.elapsed())
+            {
+                learned.fetch_min(ms, Ordering::Relaxed);
+            }
+        });
+        Self {
+            wire,
+            task: task.abort_handle(),
+        }
+    }
+
+    fn end(self) -> Option<Wire> {
+        lock(&self.wire).take()
+    }
+}
+
+impl Drop for Watch {
+    fn drop(&mut self) {
+        self.task.abort();
+        // Its end is our doing, and teaches nothing.
+        lock(&self.wire).take();
     }
 }
 
@@ -200,7 +351,7 @@ impl Drop for Counted {
 /// The head of an answer, and its body as it comes. Dropped before its end, it closes the connection.
 pub(crate) struct Answer {
     pub(crate) head: hyper::http::response::Parts,
-    body: Incoming,
+    body: Option<Incoming>,
     lease: Option<Lease>,
 }
 
@@ -225,6 +376,7 @@ impl Pool {
             next_wait: AtomicU64::new(0),
             failure: Mutex::default(),
             sweeping: AtomicBool::new(false),
+            unwatched: AtomicBool::new(false),
             look: Arc::default(),
         }
     }
@@ -293,12 +445,13 @@ impl Pool {
                 Some(line) => line,
                 None => self.connect().await?,
             };
-            let used = line.used;
-            if line.sender.ready().await.is_err() && used {
-                continue;
+            let used = std::mem::replace(&mut line.used, true);
+            if !used {
+                // Fails as the request will, which says why.
+                let _ = Line::drive(&mut line.wire, line.sender.ready()).await;
             }
-            line.used = true;
-            match line.sender.try_send_request(request).await {
+            let sent = line.sender.try_send_request(request);
+            match Line::drive(&mut line.wire, sent).await {
                 Ok(response) => {
                     return Ok(self.answer(response, line, place));
                 }
@@ -322,7 +475,7 @@ impl Pool {
         line.theirs = idle_limit(&head.headers);
         Answer {
             head,
-            body,
+            body: Some(body),
             lease: Some(Lease {
                 pool: Arc::downgrade(self),
                 line,
@@ -366,20 +519,38 @@ impl Pool {
         let (age, learned) = (self.options().age, self.learned());
         let now = Instant::now();
         let mut idle = lock(&self.idle);
-        while let Some(kept) = idle.pop_back() {
-            if !kept.line.sender.is_closed() && now < kept.due(age, learned) {
-                *lock(&kept.line.idle) = None;
-                return Some(kept.line);
+        let mut at = idle.len();
+        while at > 0 {
+            at -= 1;
+            let Some(kept) = idle.get_mut(at) else { break };
+            let fit = if now < kept.due(age, learned) {
+                kept.look()
+            } else {
+                Fit::Over
+            };
+            match fit {
+                Fit::Resting => {}
+                Fit::Ready => return idle.remove(at).map(|kept| kept.line),
+                Fit::Over => drop(idle.remove(at)),
             }
-            kept.close();
         }
         None
     }
 
-    fn keep(self: &Arc<Self>, line: Line) {
+    fn keep(self: &Arc<Self>, line: Line, rest: Option<Incoming>) {
         let options = self.options();
         let since = Instant::now();
-        if line.sender.is_closed() || since - line.born >= options.age {
+        if line.is_over() || since - line.born >= options.age {
+            return;
+        }
+        let mut kept = Kept {
+            line,
+            since,
+            rest: rest.map(|body| (body, 0)),
+            watch: None,
+        };
+        // Most often the end came along with what mattered.
+        if matches!(kept.look(), Fit::Over) {
             return;
         }
         {
@@ -387,11 +558,14 @@ impl Pool {
             if idle.len() >= options.max {
                 return;
             }
-            *lock(&line.idle) = Some(since);
-            idle.push_back(Kept { line, since });
+            idle.push_back(kept);
         }
-        if !self.sweeping.swap(true, Ordering::AcqRel) {
-            tokio::spawn(sweep(Arc::downgrade(self), Arc::clone(&self.look)));
+        if !self.unwatched.swap(true, Ordering::AcqRel) {
+            if self.sweeping.swap(true, Ordering::AcqRel) {
+                self.look.notify_one();
+            } else {
+                tokio::spawn(sweep(Arc::downgrade(self), Arc::clone(&self.look)));
+            }
         }
     }
 
@@ -424,21 +598,12 @@ impl Pool {
             .handshake(TokioIo::new(stream))
             .await
             .map_err(|error| cause(&error))?;
-        let open = Counted::new(&self.open);
-        let idle = Arc::new(Mutex::new(None::<Instant>));
-        let (resting, learned) = (Arc::clone(&idle), Arc::clone(&self.learned));
-        tokio::spawn(async move {
-            // Its errors reach whoever waits for an answer on it.
-            let _ = connection.await;
-            drop(open);
-            // Still idle for all we know: the server closed it.
-            if let Some(ms) = lock(&resting).and_then(|since| lesson(since.elapsed())) {
-                learned.fetch_min(ms, Ordering::Relaxed);
-            }
-        });
         Ok(Line {
             sender,
-            idle,
+            wire: Some(Wire {
+                connection: Box::new(connection),
+                _open: Counted::new(&self.open),
+            }),
             born: Instant::now(),
             theirs: None,
             used: false,
@@ -446,40 +611,41 @@ impl Pool {
     }
 }
 
-/// Closes connections that were idle for too long, as long as there are any.
+/// Closes connections that were idle for too long, and has the others watched, as long as there are any.
 async fn sweep(pool: Weak<Pool>, look: Arc<Notify>) {
     let mut pause = SWEEP;
     loop {
         let _ = tokio::time::timeout(pause, look.notified()).await;
         let Some(pool) = pool.upgrade() else { return };
         let (options, learned, now) = (pool.options(), pool.learned(), Instant::now());
+        pool.unwatched.store(false, Ordering::Release);
         let mut idle = lock(&pool.idle);
-        let (mut gone, mut next) = (Vec::new(), now + options.idle);
+        let mut next = now + options.idle;
         let mut spare = idle.len().saturating_sub(options.min);
-        for kept in std::mem::take(&mut *idle) {
-            // The oldest come first.
+        // The oldest come first.
+        idle.retain_mut(|kept| {
             let due = kept.due(options.age, learned);
             let due = if spare > 0 {
                 due.min(kept.since + options.idle)
             } else {
                 due
             };
-            if kept.line.sender.is_closed() || due <= now {
+            let over = kept.is_over() || due <= now;
+            if over {
                 spare = spare.saturating_sub(1);
-                gone.push(kept);
-            } else {
-                next = next.min(due);
-                idle.push_back(kept);
+            } else if kept.watch.is_none() && now - kept.since >= SWEEP {
+                kept.watched(&pool.learned);
             }
-        }
+            next = match (over, kept.watch.is_some()) {
+                (true, _) => next,
+                (false, true) => next.min(due),
+                (false, false) => now,
+            };
+            !over
+        });
         pause = (next - now).max(SWEEP);
-        let rests = idle.is_empty();
-        if rests {
+        if idle.is_empty() {
             pool.sweeping.store(false, Ordering::Release);
-        }
-        drop(idle);
-        gone.into_iter().for_each(Kept::close);
-        if rests {
             return;
         }
     }
@@ -498,9 +664,18 @@ impl Answer {
     /// The next piece of the body; `None` at its end, and then the connection is free again.
     pub(crate) async fn chunk(&mut self) -> Result<Option<Bytes>, Error> {
         loop {
-            match self.body.frame().await {
+            let (Some(lease), Some(body)) = (&mut self.lease, &mut self.body) else {
+                return Ok(None);
+            };
+            let wire = &mut lease.line.wire;
+            let frame = poll_fn(|context| {
+                Line::poll(wire, context, |context| {
+                    Pin::new(&mut *body).poll_frame(context)
+                })
+            });
+            match frame.await {
                 None => {
-                    self.free();
+                    self.free(None);
                     return Ok(None);
                 }
                 Some(Ok(frame)) => {
@@ -523,37 +698,17 @@ impl Answer {
 
     /// Nothing that is still to come matters: the connection is used again if the body ends soon.
     pub(crate) fn finish(mut self) {
-        drop(self.take_place());
-        // Most often the end came along with what mattered.
-        let mut context = Context::from_waker(Waker::noop());
-        for _ in 0..AT_ONCE {
-            match pin!(self.chunk()).poll(&mut context) {
-                Poll::Ready(Ok(Some(_))) => {}
-                Poll::Ready(_) => return,
-                Poll::Pending => break,
-            }
-        }
-        tokio::spawn(async move {
-            let rest = async {
-                let mut bytes = 0;
-                while let Ok(Some(chunk)) = self.chunk().await {
-                    bytes += chunk.len();
-                    if bytes > REST_BYTES {
-                        return;
-                    }
-                }
-            };
-            // Later than that, the connection is closed.
-            let _ = tokio::time::timeout(REST_WITHIN, rest).await;
-        });
+        let rest = std::mem::take(&mut self.body);
+        self.free(rest);
     }
 
-    fn free(&mut self) {
+    fn free(&mut self, rest: Option<Incoming>) {
         let Some(lease) = self.lease.take() else {
             return;
         };
+        drop(lease.place);
         if let Some(pool) = lease.pool.upgrade() {
-            pool.keep(lease.line);
+            pool.keep(lease.line, rest);
         }
     }
 }

@@ -48,18 +48,30 @@ impl SseDecoder {
             let Some(end) = memchr::memchr2(b'\n', b'\r', bytes) else {
                 return self.keep(bytes);
             };
-            self.keep(&bytes[..end])?;
+            let rest = &bytes[..end];
             self.after_cr = bytes[end] == b'\r';
             bytes = &bytes[end + 1..];
-            let line = std::mem::take(&mut self.line);
-            self.on_line(&line, &mut each);
+            if self.line.is_empty() {
+                self.fits(rest)?;
+                self.on_line(rest, &mut each);
+            } else {
+                self.keep(rest)?;
+                let line = std::mem::take(&mut self.line);
+                self.on_line(&line, &mut each);
+            }
         }
     }
 
-    fn keep(&mut self, bytes: &[u8]) -> Result<(), TooLong> {
-        if self.line.len() + self.event.data.len() + bytes.len() > self.max.saturating_add(64) {
+    fn fits(&self, bytes: &[u8]) -> Result<(), TooLong> {
+        let held = self.line.len() + self.event.data.len();
+        if held + bytes.len() > self.max.saturating_add(64) {
             return Err(TooLong);
         }
+        Ok(())
+    }
+
+    fn keep(&mut self, bytes: &[u8]) -> Result<(), TooLong> {
+        self.fits(bytes)?;
         self.line.extend_from_slice(bytes);
         Ok(())
     }
