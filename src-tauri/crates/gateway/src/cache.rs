@@ -43,7 +43,8 @@ pub(crate) struct Question<'a> {
     pub(crate) server: &'a ServerId,
     /// The server's own name of the tool.
     pub(crate) tool: &'a str,
-    pub(crate) arguments: Option<&'a RawValue>,
+    /// As JSON.
+    pub(crate) arguments: Option<&'a str>,
     /// On whose behalf: answers do not cross from one to another. Empty for what all clients may share.
     pub(crate) whose: &'a str,
 }

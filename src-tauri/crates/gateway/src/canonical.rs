@@ -12,8 +12,8 @@ use std::fmt;
 const DEPTH: usize = 128;
 
 /// Appends the text.
-pub(crate) fn canonical(json: &RawValue, out: &mut String) {
-    write(json.get(), DEPTH, out);
+pub(crate) fn canonical(json: &str, out: &mut String) {
+    write(json, DEPTH, out);
 }
 
 fn write(json: &str, depth: usize, out: &mut String) {
@@ -62,6 +62,11 @@ fn array(json: &str, depth: usize, out: &mut String) -> Option<()> {
 }
 
 fn string(json: &str, out: &mut String) -> Option<()> {
+    if memchr::memchr(b'\\', json.as_bytes()).is_none() {
+        // Without escapes there is one way to write it.
+        out.push_str(json);
+        return Some(());
+    }
     let text: String = serde_json::from_str(json).ok()?;
     out.push_str(&serde_json::to_string(&text).ok()?);
     Some(())

@@ -396,11 +396,7 @@ impl Endpoint {
         self.fitting(&body)?;
         self.post_only(
             body,
-            &Sent {
-                method,
-                name: None,
-                modern,
-            },
+            &Sent::new(method, modern),
         )
         .await
     }
@@ -465,6 +461,9 @@ impl Endpoint {
             headers.insert("mcp-method", header_value(sent.method));
             if let Some(name) = &sent.name {
                 headers.insert("mcp-name", name.clone());
+            }
+            for (name, value) in &sent.mirrored {
+                headers.insert(name.clone(), value.clone());
             }
             return headers;
         }
@@ -637,11 +636,7 @@ impl Endpoint {
     }
 
     async fn post_reply(&self, body: Vec<u8>) {
-        let sent = Sent {
-            method: "",
-            name: None,
-            modern: false,
-        };
+        let sent = Sent::new("", false);
         let replied = tokio::time::timeout(CANCEL_WITHIN, self.post_only(body, &sent)).await;
         tracing::trace!(?replied, "answered a request of the server");
     }
@@ -826,14 +821,9 @@ pub(crate) struct Post<'a> {
 
 impl<'a> Post<'a> {
     pub(crate) fn new(id: u64, method: &'a str, body: Vec<u8>, modern: bool) -> Self {
-        let sent = Sent {
-            method,
-            name: None,
-            modern,
-        };
         Self {
             id,
-            sent,
+            sent: Sent::new(method, modern),
             body: body.into(),
             place: false,
         }
@@ -853,11 +843,33 @@ impl<'a> Post<'a> {
     }
 }
 
+impl Post<'_> {
+    /// Takes the headers of its arguments; false when it has them already.
+    pub(crate) fn mirror(&mut self, mirrored: Vec<(HeaderName, HeaderValue)>) -> bool {
+        let other = self.sent.mirrored != mirrored;
+        self.sent.mirrored = mirrored;
+        other
+    }
+}
+
 /// What the headers of a POST depend on.
 struct Sent<'a> {
     method: &'a str,
     name: Option<HeaderValue>,
+    /// Arguments that travel in headers as well.
+    mirrored: Vec<(HeaderName, HeaderValue)>,
     modern: bool,
+}
+
+impl<'a> Sent<'a> {
+    fn new(method: &'a str, modern: bool) -> Self {
+        Self {
+            method,
+            name: None,
+            mirrored: Vec::new(),
+            modern,
+        }
+    }
 }
 
 /// Tells a legacy server that nobody waits any more: it does not take a closed connection as a sign.
@@ -875,11 +887,7 @@ impl Drop for GivingUp<'_> {
         };
         let endpoint = Arc::clone(self.endpoint);
         runtime.spawn(async move {
-            let sent = Sent {
-                method: "notifications/cancelled",
-                name: None,
-                modern: false,
-            };
+            let sent = Sent::new("notifications/cancelled", false);
             let told = tokio::time::timeout(
                 CANCEL_WITHIN,
                 endpoint.post_only(wire::cancelled(id), &sent),
@@ -915,7 +923,7 @@ pub(crate) fn named_by(method: &str) -> Option<&'static str> {
 }
 
 /// A header's value: plain if it is visible ASCII (and does not look encoded), else in the specification's base64 form.
-fn header_value(text: &str) -> HeaderValue {
+pub(crate) fn header_value(text: &str) -> HeaderValue {
     let plain = !text.is_empty()
         && !text.starts_with("=?base64?")
         && text

@@ -110,6 +110,9 @@ impl Session {
             }
             // Some servers end with an empty cursor rather than none.
             let Some(next) = page.next.filter(|next| !next.is_empty()) else {
+                if what == List::Tools {
+                    self.remember_marks(&all.items);
+                }
                 return Ok(all);
             };
             if !seen.insert(next.clone()) {

@@ -204,16 +204,22 @@ impl<'a> Fields<'a> {
         Self(object.and_then(|object| Object::read(object.get())))
     }
 
+    /// The JSON of a field's value, as written. For what may be long: it is not read again.
+    #[must_use]
+    pub fn json(&self, key: &str) -> Option<&'a str> {
+        self.0.as_ref()?.get(key)
+    }
+
     /// A field's value, as written.
     #[must_use]
     pub fn raw(&self, key: &str) -> Option<&'a RawValue> {
-        serde_json::from_str(self.0.as_ref()?.get(key)?).ok()
+        serde_json::from_str(self.json(key)?).ok()
     }
 
     /// A field's text, if it is one.
     #[must_use]
     pub fn text(&self, key: &str) -> Option<Cow<'a, str>> {
-        json::string(self.0.as_ref()?.get(key)?)
+        json::string(self.json(key)?)
     }
 
     /// What `_meta` says of the protocol.

@@ -1,17 +1,19 @@
 //! The session: numbering, the table of who waits, and how waiting ends.
 
 use crate::{
-    Closed, Error, Garbage, HttpTarget, Notification, Progress,
+    Closed, Error, Garbage, HttpTarget, List, Mirrors, Notification, Progress,
     asked::{self, Asked, Pause, Question},
     http::{Endpoint, Post},
-    json::push_string,
+    json::{Object, push_string, string},
     pool::PoolStats,
+    serve,
     stdio::Pipe,
     subscription::Tap,
     wire,
     wire::{Dress, Incoming, Outcome},
 };
 use flotilla_contract::tool::{Era, Peer};
+use reqwest::header::{HeaderName, HeaderValue};
 use serde_json::value::RawValue;
 use std::{
     collections::HashMap,
@@ -280,10 +282,32 @@ impl Session {
             }
             Link::Http(endpoint) => {
                 let used = endpoint.renewals();
-                let post = Post::new(id, method, message, modern)
+                let mut post = Post::new(id, method, message, modern)
                     .about(params, field)
                     .placed(relayed && hooks.tap.is_none());
+                let call = modern && method == "tools/call";
+                if call {
+                    post.mirror(self.mirrored(params, field));
+                }
                 match endpoint.request(&post, hooks).await {
+                    // What is refused for its headers did not run. The server's tools may be others by now than those we know.
+                    Err(Error::Rpc {
+                        code: serve::HEADER_MISMATCH,
+                        message,
+                        data,
+                        raw,
+                    }) if call => {
+                        let listed = Box::pin(self.list(List::Tools, options.timeout)).await;
+                        if listed.is_ok() && post.mirror(self.mirrored(params, field)) {
+                            return endpoint.request(&post, hooks).await;
+                        }
+                        Err(Error::Rpc {
+                            code: serve::HEADER_MISMATCH,
+                            message,
+                            data,
+                            raw,
+                        })
+                    }
                     Err(Error::SessionLost(_)) if !modern => {
                         self.renew(used).await?;
                         endpoint.request(&post, hooks).await
@@ -292,6 +316,46 @@ impl Session {
                 }
             }
         }
+    }
+
+    /// Which arguments of which tools travel in headers as well, from now on.
+    pub(crate) fn remember_marks(&self, tools: &[Box<RawValue>]) {
+        if matches!(self.inner.link, Link::Stdio(_)) {
+            return;
+        }
+        let marks = tools.iter().filter_map(|tool| {
+            let name = Object::read(tool.get())?.get("name").and_then(string)?;
+            match Mirrors::of_tool(tool) {
+                Ok(mirrors) => Some((name.into_owned(), mirrors?)),
+                Err(why) => {
+                    tracing::warn!(tool = %name, "the arguments of a tool stay out of headers: {why}");
+                    None
+                }
+            }
+        });
+        *lock(&self.inner.shared.marks) = Arc::new(marks.collect());
+    }
+
+    /// The headers of a tool call's arguments.
+    fn mirrored(
+        &self,
+        params: Option<&RawValue>,
+        field: Option<(&str, &str)>,
+    ) -> Vec<(HeaderName, HeaderValue)> {
+        let marks = Arc::clone(&lock(&self.inner.shared.marks));
+        let Some(params) = params.filter(|_| !marks.is_empty()) else {
+            return Vec::new();
+        };
+        let params = Object::read(params.get());
+        let get = |key| params.as_ref()?.get(key);
+        let name = match field {
+            Some(("name", name)) => Some(name),
+            _ => get("name"),
+        };
+        name.and_then(string)
+            .and_then(|name| marks.get(name.as_ref()))
+            .map(|mirrors| mirrors.headers(get("arguments")))
+            .unwrap_or_default()
     }
 
     /// Opens a new HTTP session in place of a lost one, once for all who noticed.
@@ -587,6 +651,8 @@ pub(crate) struct Shared {
     peer: Mutex<Option<Arc<Peer>>>,
     notifications: broadcast::Sender<Arc<Notification>>,
     asked: Option<mpsc::Sender<Asked>>,
+    /// Which arguments travel in headers as well, by tool, as the server last listed its tools.
+    marks: Mutex<Arc<HashMap<String, Mirrors>>>,
     /// The server's questions that are open, by the texts of their ids.
     pub(crate) questions: Mutex<HashMap<String, CancellationToken>>,
     closed: watch::Sender<Option<Closed>>,
@@ -643,6 +709,7 @@ impl Shared {
             peer: Mutex::default(),
             notifications: broadcast::channel(NOTIFICATIONS).0,
             asked,
+            marks: Mutex::default(),
             questions: Mutex::default(),
             closed: watch::channel(None).0,
         }

@@ -42,7 +42,7 @@ async fn ask_for(
     let question = Question {
         server: &server,
         tool,
-        arguments: Some(&arguments),
+        arguments: Some(arguments.get()),
         whose,
     };
     let outcome = cache
@@ -326,7 +326,7 @@ async fn a_tool_that_could_be_listed() {
         let question = Question {
             server: &server,
             tool: "t",
-            arguments: Some(arguments),
+            arguments: Some(arguments.get()),
             whose: "",
         };
         cache.consider(question, &raw("1"), now);
