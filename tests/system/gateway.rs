@@ -95,10 +95,9 @@ impl Client {
     }
 }
 
-/// Scenarios that the suite runs without scoring them, and that do not pass through the gateway yet: headers that mirror
-/// arguments, and two checks of the tasks extension.
-const NOT_RELAYED: [&str; 3] = [
-    "http-custom-header-server-validation",
+/// Scenarios that the suite runs without scoring them, and that do not pass through the gateway yet: two checks of the tasks
+/// extension.
+const NOT_RELAYED: [&str; 2] = [
     "tasks-capability-negotiation",
     "tasks-dispatch-and-envelope",
 ];
@@ -436,10 +435,20 @@ async fn breakers_cache_faults_and_limits_do_what_they_say_and_show_it() {
         "tools",
         "",
         "[servers.tools.gateway]\nretry = \"none\"\nbreaker = { failures = 2, successes = 1, open = \"1h\" }\n[servers.tools.gateway.tools.echo]\ncache = \"1h\"\n",
-    ) + "[gateway]\ntool_rate = { burst = 20, per_second = 0.1 }\n";
+    ) + "[gateway]\ntool_rate = { burst = 20, per_second = 0.1 }\nclient_rate = { requests = 500, span = \"1h\" }\n";
     let bed = Bed::new(&config).await;
     settled(&bed, |view| offers(view, "tools") > 0).await;
     let client = Client::connect(&bed.gateway(), "operator").await;
+
+    let list = json!({"jsonrpc": "2.0", "id": "l", "method": "tools/list"});
+    let answer = client.post(&list).await;
+    let says = |name: &str| answer.headers()[name].to_str().unwrap().to_owned();
+    assert_eq!(
+        (says("x-ratelimit-limit"), says("x-ratelimit-remaining")),
+        ("500".into(), "499".into())
+    );
+    assert!(says("x-ratelimit-reset").parse::<u64>().unwrap() > 0);
+    assert!(!says("x-correlation-id").is_empty(), "a name of ours");
 
     for _ in 0..3 {
         let answer = client.call("tools__echo", json!({"text": "again"})).await;

@@ -13,6 +13,7 @@ use crate::{
     body::Body,
     clients::{Answer, Identity, Session},
     gateway::{Gateway, wall},
+    limit::Standing,
     relay::{Call, Fault, Said},
 };
 use bytes::Bytes;
@@ -34,12 +35,18 @@ const LONGEST: usize = 16 << 20;
 const BODY_WITHIN: Duration = Duration::from_secs(30);
 /// An answer that has not come by then becomes a stream, which shows signs of life.
 const QUIET: Duration = Duration::from_secs(5);
+/// Longest `X-Correlation-Id` that is taken; another one is replaced by ours.
+const LONGEST_CORRELATION: usize = 128;
 /// Messages that may wait for a slow client before a call waits with them.
 const SAID: usize = 64;
 
 const SESSION: HeaderName = HeaderName::from_static("mcp-session-id");
 const VERSION: HeaderName = HeaderName::from_static("mcp-protocol-version");
 const CORRELATION: HeaderName = HeaderName::from_static("x-correlation-id");
+/// How far a client's limit is used up: requests in all and left, and seconds until all are there again.
+const LIMIT: HeaderName = HeaderName::from_static("x-ratelimit-limit");
+const REMAINING: HeaderName = HeaderName::from_static("x-ratelimit-remaining");
+const RESET: HeaderName = HeaderName::from_static("x-ratelimit-reset");
 const BRIDGE: HeaderName = HeaderName::from_static("x-flotilla-bridge");
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
 const EVENTS: HeaderValue = HeaderValue::from_static("text/event-stream");
@@ -52,7 +59,7 @@ struct Asked {
     id: Box<RawValue>,
     method: String,
     params: Option<Box<RawValue>>,
-    correlation: Option<String>,
+    correlation: String,
 }
 
 /// What becomes of a message.
@@ -174,14 +181,18 @@ impl Gateway {
             Ok(received) => received,
             Err(bad) => return json(StatusCode::BAD_REQUEST, bad.answer()).into(),
         };
-        let correlation = text(headers, &CORRELATION).map(ToOwned::to_owned);
+        let correlation = || {
+            text(headers, &CORRELATION)
+                .filter(|said| (1..=LONGEST_CORRELATION).contains(&said.len()))
+                .map_or_else(|| self.inner.correlation(), ToOwned::to_owned)
+        };
         match received {
             Received::Request { id, method, params } => {
                 let fields = Fields::of(params);
                 let modern = fields.meta().protocol_version.is_some()
                     || (text(headers, &VERSION) == Some(MODERN_VERSION) && method != "initialize");
                 if modern {
-                    if let Some(refusal) = self.refuse_modern(headers, id, &method, &fields) {
+                    if let Some(refusal) = self.refuse_modern(headers, group, id, &method, &fields) {
                         return refusal.into();
                     }
                     let identity = self.identity_of(headers, &fields);
@@ -189,7 +200,7 @@ impl Gateway {
                         id: id.to_owned(),
                         method: method.into_owned(),
                         params: params.map(ToOwned::to_owned),
-                        correlation,
+                        correlation: correlation(),
                     };
                     return Next::Modern(identity, asked);
                 }
@@ -205,7 +216,7 @@ impl Gateway {
                     id: id.to_owned(),
                     method: method.into_owned(),
                     params: params.map(ToOwned::to_owned),
-                    correlation,
+                    correlation: correlation(),
                 };
                 Next::Legacy(session, asked)
             }
@@ -238,6 +249,7 @@ impl Gateway {
     fn refuse_modern(
         &self,
         headers: &HeaderMap,
+        group: Option<&str>,
         id: &RawValue,
         method: &str,
         fields: &Fields<'_>,
@@ -269,6 +281,14 @@ impl Gateway {
         if meta.client_capabilities.is_none() {
             let why = "_meta must say io.modelcontextprotocol/clientCapabilities";
             return refuse(serve::INVALID_PARAMS, why, None);
+        }
+        if method == "tools/call"
+            && let Some(mirrors) = fields
+                .text("name")
+                .and_then(|tool| self.mirrors(group, &tool))
+            && let Err(why) = mirrors.check(fields.json("arguments"), values)
+        {
+            return refuse(serve::HEADER_MISMATCH, &why, None);
         }
         None
     }
@@ -404,6 +424,7 @@ impl Gateway {
                 None,
             );
         };
+        let ended = Ended(Arc::clone(&session), asked.id.clone());
         let (say, said) = mpsc::channel(SAID);
         let call = Call {
             identity: Arc::clone(&session.identity),
@@ -416,12 +437,17 @@ impl Gateway {
             cancel,
             say: Said(say),
         };
-        let (gateway, id) = (self.clone(), asked.id.clone());
+        let (label, may) = self.label(&call);
+        if let Err(fault) = may {
+            return label.on(whole(&asked.id, Era::Legacy, Err(fault)));
+        }
+        let gateway = self.clone();
         let work = Box::pin(async move {
-            let _ended = Ended(session, id);
+            let _ended = ended;
             gateway.answer(call).await
         });
-        respond(asked.id, Era::Legacy, Detached(Some(work)), said, None).await
+        let work = Detached(Some(work));
+        label.on(respond(asked.id, Era::Legacy, work, said, None).await)
     }
 
     async fn modern(
@@ -447,10 +473,49 @@ impl Gateway {
             cancel: cancel.clone(),
             say: Said(say),
         };
+        let (label, may) = self.label(&call);
+        if let Err(fault) = may {
+            return label.on(whole(&asked.id, Era::Modern, Err(fault)));
+        }
         let gateway = self.clone();
         let work: Work = Box::pin(async move { gateway.answer(call).await });
-        respond(asked.id, Era::Modern, work, said, Some(cancel)).await
+        label.on(respond(asked.id, Era::Modern, work, said, Some(cancel)).await)
     }
+
+    /// What is written on the answer of a request, and whether it may be answered now.
+    fn label(&self, call: &Call) -> (Label, Result<(), Fault>) {
+        let (standing, may) = self.within_window(call);
+        let label = Label {
+            correlation: HeaderValue::from_str(&call.correlation).ok(),
+            standing,
+        };
+        (label, may)
+    }
+}
+
+/// What every answer to a request says in its headers, however it ends.
+struct Label {
+    correlation: Option<HeaderValue>,
+    standing: Option<Standing>,
+}
+
+impl Label {
+    fn on(self, mut answer: Response<Body>) -> Response<Body> {
+        let headers = answer.headers_mut();
+        if let Some(correlation) = self.correlation {
+            headers.insert(CORRELATION, correlation);
+        }
+        if let Some(standing) = self.standing {
+            headers.insert(LIMIT, HeaderValue::from(standing.limit));
+            headers.insert(REMAINING, HeaderValue::from(standing.remaining));
+            headers.insert(RESET, HeaderValue::from(whole_seconds(standing.reset)));
+        }
+        answer
+    }
+}
+
+fn whole_seconds(wait: Duration) -> u64 {
+    wait.as_secs() + u64::from(wait.subsec_nanos() > 0)
 }
 
 /// A legacy call goes on when its client goes away.
@@ -576,10 +641,10 @@ fn whole(id: &RawValue, era: Era, done: Result<Box<RawValue>, Fault>) -> Respons
     };
     let mut response = json(status, answer(id, done));
     if let Some(wait) = retry_after {
-        let seconds = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
+        let seconds = whole_seconds(wait).max(1);
         response
             .headers_mut()
-            .insert(header::RETRY_AFTER, HeaderValue::from(seconds.max(1)));
+            .insert(header::RETRY_AFTER, HeaderValue::from(seconds));
     }
     response
 }

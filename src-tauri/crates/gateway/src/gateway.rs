@@ -102,6 +102,8 @@ pub(crate) struct Inner {
     refusals: Mutex<Refusals>,
     address: Mutex<Option<String>>,
     calls: AtomicU64,
+    /// Requests that were given a name of ours.
+    named: AtomicU64,
     /// Bytes of calls since they last came to rest, and who waits until they do.
     carried: AtomicU64,
     much: Notify,
@@ -142,6 +144,7 @@ impl Gateway {
             refusals: Mutex::default(),
             address: Mutex::default(),
             calls: AtomicU64::new(0),
+            named: AtomicU64::new(0),
             carried: AtomicU64::new(0),
             much: Notify::new(),
             chance: Mutex::new(Chance::new(seed)),
@@ -693,6 +696,12 @@ impl Inner {
             self.fleet
                 .breaker(&server.id, moved.tool.as_deref(), moved.to, &moved.reason);
         }
+    }
+
+    /// Tells one request from all others, those of former engines too.
+    pub(crate) fn correlation(&self) -> String {
+        let number = self.named.fetch_add(1, Ordering::Relaxed) + 1;
+        format!("{number:x}-{:x}", wall())
     }
 
     /// A call is under way.

@@ -2,7 +2,7 @@
 
 use crate::gateway::wall;
 use flotilla_contract::{Millis, gateway::Offers, tool::Peer};
-use flotilla_mcp::{Error, Items, List, Session};
+use flotilla_mcp::{Error, Items, List, Mirrors, Session};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use sha2::{Digest, Sha256};
@@ -34,6 +34,8 @@ pub(crate) struct Entry {
     pub(crate) raw: Box<RawValue>,
     /// Calling it twice is as good as once, as its annotations say. Tools only.
     pub(crate) repeatable: bool,
+    /// Which of its arguments travel in headers as well. Tools only.
+    pub(crate) mirrors: Option<Arc<Mirrors>>,
     /// Only there on a legacy client's own connection: the server has it for clients that can be asked something.
     pub(crate) own: bool,
 }
@@ -185,10 +187,16 @@ fn entries(list: Vec<Box<RawValue>>, key: &str) -> Vec<Entry> {
         .filter_map(|raw| {
             let name = name_of(&raw, key)?;
             let repeatable = key == "name" && is_repeatable(&raw);
+            // What breaks the rules is told by the session that listed it.
+            let mirrors = match key {
+                "name" => Mirrors::of_tool(&raw).ok().flatten().map(Arc::new),
+                _ => None,
+            };
             seen.insert(name.clone()).then_some(Entry {
                 name,
                 raw,
                 repeatable,
+                mirrors,
                 own: false,
             })
         })

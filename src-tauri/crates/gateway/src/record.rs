@@ -130,10 +130,7 @@ impl Tally {
             cached: self.cached,
             retries: self.retries,
             stored,
-            correlation: call
-                .correlation
-                .clone()
-                .unwrap_or_else(|| format!("{number:x}-{:x}", self.at)),
+            correlation: call.correlation.clone(),
         }
     }
 }

@@ -5,6 +5,7 @@ use crate::{
     catalogue::Lost,
     clients::{Identity, Known, LEVELS, Session},
     gateway::{Gateway, Inner, wall},
+    limit::Standing,
     record::Tally,
     server::{Place, Refusal, Server},
 };
@@ -14,7 +15,7 @@ use flotilla_contract::{
     tool::{Era, Peer},
 };
 use flotilla_mcp::{
-    Error, List, Notification, Progress, RequestOptions, Session as Upstream,
+    Error, List, Mirrors, Notification, Progress, RequestOptions, Session as Upstream,
     serve::{self, Fields},
 };
 use serde_json::value::RawValue;
@@ -44,7 +45,8 @@ pub(crate) struct Call {
     pub(crate) session: Option<Arc<Session>>,
     pub(crate) method: String,
     pub(crate) params: Option<Box<RawValue>>,
-    pub(crate) correlation: Option<String>,
+    /// By what the call is told from all others, in logs too: the client's word for it, or ours.
+    pub(crate) correlation: String,
     pub(crate) cancel: CancellationToken,
     pub(crate) say: Said,
 }
@@ -133,22 +135,30 @@ struct Target {
 }
 
 impl Gateway {
-    /// Answers a request.
-    pub(crate) async fn answer(&self, call: Call) -> Result<Box<RawValue>, Fault> {
+    /// Whether the client may ask at all now, and how far its limit is used up.
+    pub(crate) fn within_window(&self, call: &Call) -> (Option<Standing>, Result<(), Fault>) {
         let client = &call.identity.name;
         let met = self.inner.limits().request(client, Instant::now(), wall());
-        if let Some(Err(met)) = met {
-            let refusal = Refusal {
-                by: RejectedBy::Limit,
-                reason: format!(
-                    "{client} has reached its limit of {} requests",
-                    met.standing.limit
-                ),
-                retry_after: Some(met.retry_after),
-            };
-            self.inner.reject(&call, None, None, &refusal);
-            return Err(Fault::refused(&refusal));
+        match met {
+            None => (None, Ok(())),
+            Some(Ok(standing)) => (Some(standing), Ok(())),
+            Some(Err(met)) => {
+                let refusal = Refusal {
+                    by: RejectedBy::Limit,
+                    reason: format!(
+                        "{client} has reached its limit of {} requests",
+                        met.standing.limit
+                    ),
+                    retry_after: Some(met.retry_after),
+                };
+                self.inner.reject(call, None, None, &refusal);
+                (Some(met.standing), Err(Fault::refused(&refusal)))
+            }
         }
+    }
+
+    /// Answers a request.
+    pub(crate) async fn answer(&self, call: Call) -> Result<Box<RawValue>, Fault> {
         let legacy = call.identity.era == Era::Legacy;
         match call.method.as_str() {
             "ping" if legacy => Ok(empty()),
@@ -240,6 +250,14 @@ impl Gateway {
                 )))
             }
         }
+    }
+
+    /// Which arguments of a tool, by the name clients know it by, travel in headers as well.
+    pub(crate) fn mirrors(&self, group: Option<&str>, tool: &str) -> Option<Arc<Mirrors>> {
+        let catalogue = self.inner.catalogue(group);
+        let owner = catalogue.tool(tool)?;
+        let offer = self.inner.server(&owner.server)?.offer()?;
+        offer.tool(&owner.name)?.mirrors.clone()
     }
 
     fn server(&self, id: &ServerId) -> Result<Arc<Server>, Fault> {
@@ -399,7 +417,7 @@ impl Gateway {
         let question = Question {
             server: &target.server.id,
             tool: &target.name,
-            arguments: Fields::of(target.params(call)).raw("arguments"),
+            arguments: Fields::of(target.params(call)).json("arguments"),
             // An answer is kept as it was translated.
             whose: era_word(call.identity.era),
         };
@@ -486,7 +504,7 @@ impl Gateway {
                 .admit(tool, Instant::now())
                 .map_err(|refusal| refuse(&refusal))?;
             let place = tokio::select! {
-                place = server.place(&self.inner.fleet, call.correlation.as_deref(), prefer, &tried, deadline) => place,
+                place = server.place(&self.inner.fleet, Some(&call.correlation), prefer, &tried, deadline) => place,
                 () = call.cancel.cancelled() => return Err(cancelled()),
             };
             let place = match place {
