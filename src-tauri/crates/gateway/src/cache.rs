@@ -10,13 +10,12 @@
 //! **Bounded** in bytes and in number by one figure: each answer weighs its bytes, but at least what it may on average, so the
 //! bytes are full no later than the places. The answer that was not used for longest goes first, a moment after the new one came.
 
-use crate::canonical::canonical;
+use crate::{canonical::canonical, relay::Json};
 use flotilla_contract::{
     ServerId,
     gateway::{CacheCandidate, CacheClear, CacheSpec, CacheView, CachedTool},
 };
 use moka::{Expiry, future::Cache as Moka, policy::EvictionPolicy};
-use serde_json::value::RawValue;
 use sha2::{Digest, Sha256};
 use std::{
     collections::BTreeMap,
@@ -69,7 +68,7 @@ impl Question<'_> {
 #[derive(Debug)]
 pub(crate) struct Answer {
     /// The result, as it came.
-    pub(crate) text: Box<RawValue>,
+    pub(crate) text: Json,
     /// How long the server took, in milliseconds.
     pub(crate) upstream_ms: f64,
 }
@@ -85,7 +84,7 @@ struct Kept {
 
 impl Kept {
     fn bytes(&self) -> u64 {
-        let text = self.answer.text.get().len() + self.tool.len() + self.server.as_str().len();
+        let text = self.answer.text.len() + self.tool.len() + self.server.as_str().len();
         text as u64 + size_of::<Key>() as u64 + OVERHEAD
     }
 
@@ -192,9 +191,9 @@ impl Cache {
     }
 
     /// A tool that changes nothing, and is not listed, answered: is it one that could be?
-    pub(crate) fn consider(&self, question: Question<'_>, text: &RawValue, now: Instant) {
+    pub(crate) fn consider(&self, question: Question<'_>, text: &str, now: Instant) {
         let key = question.key();
-        lock(&self.candidates).note(question.server, question.tool, &key, text.get(), now);
+        lock(&self.candidates).note(question.server, question.tool, &key, text, now);
     }
 
     /// In numbers.

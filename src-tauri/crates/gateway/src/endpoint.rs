@@ -14,7 +14,7 @@ use crate::{
     clients::{Answer, Identity, Session},
     gateway::{Gateway, wall},
     limit::Standing,
-    relay::{Call, Fault, Said},
+    relay::{Call, Fault, Json, Said},
 };
 use bytes::Bytes;
 use flotilla_contract::tool::Era;
@@ -75,7 +75,7 @@ impl From<Response<Body>> for Next {
     }
 }
 
-type Work = Pin<Box<dyn Future<Output = Result<Box<RawValue>, Fault>> + Send>>;
+type Work = Pin<Box<dyn Future<Output = Result<Json, Fault>> + Send>>;
 
 impl Gateway {
     /// Answers one HTTP request of a client. Who may come this far is the listener's business.
@@ -192,7 +192,8 @@ impl Gateway {
                 let modern = fields.meta().protocol_version.is_some()
                     || (text(headers, &VERSION) == Some(MODERN_VERSION) && method != "initialize");
                 if modern {
-                    if let Some(refusal) = self.refuse_modern(headers, group, id, &method, &fields) {
+                    if let Some(refusal) = self.refuse_modern(headers, group, id, &method, &fields)
+                    {
                         return refusal.into();
                     }
                     let identity = self.identity_of(headers, &fields);
@@ -522,7 +523,7 @@ fn whole_seconds(wait: Duration) -> u64 {
 struct Detached(Option<Work>);
 
 impl Future for Detached {
-    type Output = Result<Box<RawValue>, Fault>;
+    type Output = Result<Json, Fault>;
 
     fn poll(
         mut self: Pin<&mut Self>,
@@ -560,7 +561,7 @@ impl Drop for Ended {
 async fn respond(
     id: Box<RawValue>,
     era: Era,
-    work: impl Future<Output = Result<Box<RawValue>, Fault>> + Send + Unpin + 'static,
+    work: impl Future<Output = Result<Json, Fault>> + Send + Unpin + 'static,
     mut said: mpsc::Receiver<Vec<u8>>,
     cancel: Option<CancellationToken>,
 ) -> Response<Body> {
@@ -615,9 +616,9 @@ async fn respond(
     events(Body::stream(from, gone))
 }
 
-fn answer(id: &RawValue, done: Result<Box<RawValue>, Fault>) -> Vec<u8> {
+fn answer(id: &RawValue, done: Result<Json, Fault>) -> Vec<u8> {
     match done {
-        Ok(result) => serve::response(id, result.get()),
+        Ok(result) => serve::response(id, &result),
         Err(fault) => match &fault.raw {
             Some(raw) => serve::raw_error(id, raw),
             None => serve::error(Some(id), fault.code, &fault.message, fault.data.as_deref()),
@@ -625,7 +626,7 @@ fn answer(id: &RawValue, done: Result<Box<RawValue>, Fault>) -> Vec<u8> {
     }
 }
 
-fn whole(id: &RawValue, era: Era, done: Result<Box<RawValue>, Fault>) -> Response<Body> {
+fn whole(id: &RawValue, era: Era, done: Result<Json, Fault>) -> Response<Body> {
     let (status, retry_after) = match &done {
         Err(fault) => (
             match (fault.throttled, era) {

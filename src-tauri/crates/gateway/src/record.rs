@@ -70,11 +70,11 @@ impl Tally {
         self.target = Some(target.to_owned());
     }
 
-    pub(crate) fn answered(&mut self, end: CallEnd, result: &RawValue) {
-        self.bytes_out = result.get().len();
+    pub(crate) fn answered(&mut self, end: CallEnd, result: &str) {
+        self.bytes_out = result.len();
         self.end = end;
         if let Some(content) = &mut self.content {
-            content.result = Some(result.to_owned());
+            content.result = RawValue::from_string(result.to_owned()).ok();
         }
     }
 

@@ -20,6 +20,7 @@ use flotilla_mcp::{
 };
 use serde_json::value::RawValue;
 use std::{
+    borrow::Cow,
     sync::{Arc, atomic::Ordering},
     time::Duration,
 };
@@ -32,6 +33,9 @@ const WAITING: usize = 64;
 const ROUNDS: usize = 10;
 /// A server's refusal that says that it is busy; the code of the same meaning in the gateway's own answers.
 const REFUSED: i64 = -32_003;
+
+/// The text of a JSON value: what a client is answered. It is not read again on its way out.
+pub(crate) type Json = Box<str>;
 
 /// What may be said to a client before its answer.
 pub(crate) struct Said(pub(crate) mpsc::Sender<Vec<u8>>);
@@ -116,7 +120,7 @@ impl Target {
 
 /// What the cache does not keep.
 enum Unkept {
-    Result(Box<RawValue>),
+    Result(Json),
     Fault(Fault),
 }
 
@@ -158,12 +162,12 @@ impl Gateway {
     }
 
     /// Answers a request.
-    pub(crate) async fn answer(&self, call: Call) -> Result<Box<RawValue>, Fault> {
+    pub(crate) async fn answer(&self, call: Call) -> Result<Json, Fault> {
         let legacy = call.identity.era == Era::Legacy;
         match call.method.as_str() {
-            "ping" if legacy => Ok(empty()),
+            "ping" if legacy => Ok(empty().into()),
             "logging/setLevel" if legacy => self.set_level(&call),
-            "server/discover" if !legacy => Ok(self.discover(call.group.as_deref())),
+            "server/discover" if !legacy => Ok(self.discover(call.group.as_deref()).into()),
             "tools/list" => self.list(&call, List::Tools),
             "prompts/list" => self.list(&call, List::Prompts),
             "resources/list" => self.list(&call, List::Resources),
@@ -184,7 +188,7 @@ impl Gateway {
         }
     }
 
-    fn list(&self, call: &Call, list: List) -> Result<Box<RawValue>, Fault> {
+    fn list(&self, call: &Call, list: List) -> Result<Json, Fault> {
         let fields = Fields::of(call.params.as_deref());
         if let Some(cursor) = fields.text("cursor") {
             // Lists are given whole: there never was one.
@@ -197,16 +201,16 @@ impl Gateway {
         }
         let catalogue = self.inner.catalogue(call.group.as_deref());
         let modern = call.identity.era == Era::Modern;
-        Ok(catalogue.list(list, modern).to_owned())
+        Ok(catalogue.list(list, modern).get().into())
     }
 
-    fn set_level(&self, call: &Call) -> Result<Box<RawValue>, Fault> {
+    fn set_level(&self, call: &Call) -> Result<Json, Fault> {
         let level = serve::field(call.params.as_deref(), "level");
         match (level.as_deref(), &call.session) {
             (Some(level), Some(session)) if LEVELS.contains(&level) => {
                 session.set_level(level);
                 self.inner.level_changed();
-                Ok(empty())
+                Ok(empty().into())
             }
             (level, _) => Err(Fault::invalid(format!(
                 "level is {level:?}; accepted are {}",
@@ -215,7 +219,7 @@ impl Gateway {
         }
     }
 
-    fn watch(&self, call: &Call, on: bool) -> Result<Box<RawValue>, Fault> {
+    fn watch(&self, call: &Call, on: bool) -> Result<Json, Fault> {
         let (Some(uri), Some(session)) =
             (serve::field(call.params.as_deref(), "uri"), &call.session)
         else {
@@ -223,7 +227,7 @@ impl Gateway {
         };
         let server = self.resource_owner(call, &uri)?;
         server.watch(&session.id, &uri, on);
-        Ok(empty())
+        Ok(empty().into())
     }
 
     fn resource_owner(&self, call: &Call, uri: &str) -> Result<Arc<Server>, Fault> {
@@ -370,7 +374,7 @@ impl Gateway {
         }
     }
 
-    async fn relay(&self, call: Call) -> Result<Box<RawValue>, Fault> {
+    async fn relay(&self, call: Call) -> Result<Json, Fault> {
         let call = Arc::new(call);
         let target = self.target(&call);
         let mut under_way = UnderWay::begin(&self.inner, &call, target.as_ref().ok());
@@ -405,12 +409,7 @@ impl Gateway {
     }
 
     /// Limits, then the cache, then the server.
-    async fn decide(
-        &self,
-        call: &Call,
-        target: &Target,
-        tally: &mut Tally,
-    ) -> Result<Box<RawValue>, Fault> {
+    async fn decide(&self, call: &Call, target: &Target, tally: &mut Tally) -> Result<Json, Fault> {
         if target.is_tool {
             self.within_limit(call, target)?;
         }
@@ -478,12 +477,7 @@ impl Gateway {
     }
 
     /// Sends a request to its server, as often as its policy allows, and gives the answer in the client's era.
-    async fn send(
-        &self,
-        call: &Call,
-        target: &Target,
-        tally: &mut Tally,
-    ) -> Result<Box<RawValue>, Fault> {
+    async fn send(&self, call: &Call, target: &Target, tally: &mut Tally) -> Result<Json, Fault> {
         let server = &target.server;
         let exposure = server.exposure();
         let deadline = Instant::now() + Duration::from_millis(exposure.total_timeout_ms);
@@ -521,7 +515,7 @@ impl Gateway {
             tally.upstream = took;
             let error = match outcome {
                 Ok((result, peer)) => {
-                    let failed = target.is_tool && is_error(&result);
+                    let failed = target.is_tool && is_error(result.get());
                     place.observed(true, took);
                     self.inner.moved(server, admitted.done(Some(true)));
                     server.tried(!failed);
@@ -591,7 +585,7 @@ impl Gateway {
                 .await?;
             // A modern server's question to a legacy client: we ask it, and send the call again with what it said.
             match (&call.session, call.identity.era) {
-                (Some(session), Era::Legacy) if serve::needs_input(&result) => {
+                (Some(session), Era::Legacy) if serve::needs_input(result.get()) => {
                     next = Some(
                         self.gather(session, call, target.params(call), &result)
                             .await?,
@@ -620,7 +614,7 @@ impl Gateway {
         let (to_notes, mut notes) = mpsc::channel::<Notification>(WAITING);
         let level = match &call.session {
             Some(session) => session.level(),
-            None => meta.log_level.map(std::borrow::Cow::into_owned),
+            None => meta.log_level.map(Cow::into_owned),
         };
         let options = RequestOptions {
             timeout: limit,
@@ -804,25 +798,21 @@ fn cancelled() -> Fault {
 }
 
 /// Whether a tool says that it failed. Looked for in the text first: most results are large and have no such word.
-pub(crate) fn is_error(result: &RawValue) -> bool {
-    memchr::memmem::find(result.get().as_bytes(), b"\"isError\"").is_some()
-        && Fields::of(Some(result))
-            .raw("isError")
-            .is_some_and(|value| value.get() == "true")
+pub(crate) fn is_error(result: &str) -> bool {
+    memchr::memmem::find(result.as_bytes(), b"\"isError\"").is_some()
+        && Fields::read(result).json("isError") == Some("true")
 }
 
-fn translated(call: &Call, result: Box<RawValue>, peer: &Peer) -> Box<RawValue> {
+fn translated(call: &Call, result: Box<RawValue>, peer: &Peer) -> Json {
     let text = match (call.identity.era, peer.era) {
         (Era::Modern, Era::Legacy) => serve::to_modern(&call.method, &result),
         (Era::Legacy, Era::Modern) => serve::to_legacy(&call.method, &result),
-        _ => return result,
+        _ => return result.into(),
     };
-    let text = match text {
-        std::borrow::Cow::Borrowed(_) => None,
-        std::borrow::Cow::Owned(text) => Some(text),
-    };
-    text.and_then(|text| RawValue::from_string(text).ok())
-        .unwrap_or(result)
+    match text {
+        Cow::Owned(text) => text.into(),
+        Cow::Borrowed(_) => result.into(),
+    }
 }
 
 /// Whether an outcome speaks against the server; `None` when it says nothing about it.

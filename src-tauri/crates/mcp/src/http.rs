@@ -394,11 +394,7 @@ impl Endpoint {
             .is_some_and(|peer| peer.era == Era::Modern);
         let body = wire::message(None, method, params);
         self.fitting(&body)?;
-        self.post_only(
-            body,
-            &Sent::new(method, modern),
-        )
-        .await
+        self.post_only(body, &Sent::new(method, modern)).await
     }
 
     fn fitting(&self, body: &[u8]) -> Result<(), Error> {

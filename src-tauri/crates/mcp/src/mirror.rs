@@ -91,14 +91,20 @@ impl Mirrors {
                     return Err(format!("the header {shown} occurs more than once"));
                 }
                 (Some(said), Some(body)) => {
-                    let said = std::str::from_utf8(said).ok().filter(|said| said.is_ascii());
+                    let said = std::str::from_utf8(said)
+                        .ok()
+                        .filter(|said| said.is_ascii());
                     let said = said.and_then(serve::header_text).ok_or_else(|| {
                         format!("the header {shown} is neither plain text nor valid base64")
                     })?;
                     if said != body && !same_number(&said, &body) {
-                        let (said, body) =
-                            (crate::wire::excerpt(&said, 100), crate::wire::excerpt(&body, 100));
-                        return Err(format!("the header {shown} says {said:?}, the body {body:?}"));
+                        let (said, body) = (
+                            crate::wire::excerpt(&said, 100),
+                            crate::wire::excerpt(&body, 100),
+                        );
+                        return Err(format!(
+                            "the header {shown} says {said:?}, the body {body:?}"
+                        ));
                     }
                 }
             }
@@ -208,9 +214,9 @@ fn mirror(
 
 fn is_token(name: &str) -> bool {
     !name.is_empty()
-        && name.bytes().all(|byte| {
-            byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
-        })
+        && name
+            .bytes()
+            .all(|byte| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte))
 }
 
 #[cfg(test)]
@@ -254,7 +260,10 @@ mod tests {
             headers(r#"{"region":" größe","deep":{},"dry":null}"#),
             "mcp-param-region: =?base64?IGdyw7bDn2U=?="
         );
-        assert_eq!(headers(&format!(r#"{{"region":"{}"}}"#, "x".repeat(9_000))), "");
+        assert_eq!(
+            headers(&format!(r#"{{"region":"{}"}}"#, "x".repeat(9_000))),
+            ""
+        );
         assert!(marked().headers(None).is_empty());
     }
 
@@ -274,7 +283,10 @@ mod tests {
         };
         let region = r#"{"region":"us"}"#;
         assert_eq!(check(region, &[("mcp-param-region", "us")]), "");
-        assert_eq!(check(region, &[("mcp-param-region", "=?base64?dXM=?=")]), "");
+        assert_eq!(
+            check(region, &[("mcp-param-region", "=?base64?dXM=?=")]),
+            ""
+        );
         assert_eq!(
             check(r#"{"deep":{"size":42}}"#, &[("mcp-param-size", "42.0")]),
             ""
@@ -282,8 +294,16 @@ mod tests {
         assert_eq!(check("{}", &[]), "");
         for (arguments, headers, says) in [
             (region, &[][..], "Mcp-Param-Region is missing"),
-            (region, &[("mcp-param-region", "eu")], "says \"eu\", the body \"us\""),
-            (region, &[("mcp-param-region", "=?base64?dXM?=")], "valid base64"),
+            (
+                region,
+                &[("mcp-param-region", "eu")],
+                "says \"eu\", the body \"us\"",
+            ),
+            (
+                region,
+                &[("mcp-param-region", "=?base64?dXM?=")],
+                "valid base64",
+            ),
             (
                 region,
                 &[("mcp-param-region", "us"), ("mcp-param-region", "us")],
@@ -299,21 +319,48 @@ mod tests {
     #[test]
     fn marks_that_break_a_rule_are_refused_with_the_rule() {
         for (schema, says) in [
-            (json!({"x-mcp-header": "Root", "type": "string"}), "no argument"),
-            (json!({"properties": {"a": {"type": "array", "items": {"type": "string", "x-mcp-header": "A"}}}}), "no argument"),
-            (json!({"anyOf": [{"properties": {"a": {"type": "string", "x-mcp-header": "A"}}}]}), "no argument"),
-            (json!({"properties": {"a": {"type": "string", "x-mcp-header": "A b"}}}), "a token"),
-            (json!({"properties": {"a": {"type": "string", "x-mcp-header": ""}}}), "a token"),
-            (json!({"properties": {"a": {"type": "string", "x-mcp-header": 7}}}), "a token"),
-            (json!({"properties": {"a": {"type": "object", "x-mcp-header": "A"}}}), "no string"),
-            (json!({"properties": {
-                "a": {"type": "string", "x-mcp-header": "A"},
-                "b": {"type": "string", "x-mcp-header": "a"},
-            }}), "another's"),
+            (
+                json!({"x-mcp-header": "Root", "type": "string"}),
+                "no argument",
+            ),
+            (
+                json!({"properties": {"a": {"type": "array", "items": {"type": "string", "x-mcp-header": "A"}}}}),
+                "no argument",
+            ),
+            (
+                json!({"anyOf": [{"properties": {"a": {"type": "string", "x-mcp-header": "A"}}}]}),
+                "no argument",
+            ),
+            (
+                json!({"properties": {"a": {"type": "string", "x-mcp-header": "A b"}}}),
+                "a token",
+            ),
+            (
+                json!({"properties": {"a": {"type": "string", "x-mcp-header": ""}}}),
+                "a token",
+            ),
+            (
+                json!({"properties": {"a": {"type": "string", "x-mcp-header": 7}}}),
+                "a token",
+            ),
+            (
+                json!({"properties": {"a": {"type": "object", "x-mcp-header": "A"}}}),
+                "no string",
+            ),
+            (
+                json!({"properties": {
+                    "a": {"type": "string", "x-mcp-header": "A"},
+                    "b": {"type": "string", "x-mcp-header": "a"},
+                }}),
+                "another's",
+            ),
         ] {
             let said = of(&schema).unwrap_err();
             assert!(said.contains(says), "{said} for {schema}");
         }
-        assert_eq!(of(&json!({"properties": {"a": {"type": "string"}}})), Ok(None));
+        assert_eq!(
+            of(&json!({"properties": {"a": {"type": "string"}}})),
+            Ok(None)
+        );
     }
 }

@@ -204,6 +204,12 @@ impl<'a> Fields<'a> {
         Self(object.and_then(|object| Object::read(object.get())))
     }
 
+    /// Of a valid text of JSON.
+    #[must_use]
+    pub fn read(text: &'a str) -> Self {
+        Self(Object::read(text))
+    }
+
     /// The JSON of a field's value, as written. For what may be long: it is not read again.
     #[must_use]
     pub fn json(&self, key: &str) -> Option<&'a str> {
@@ -428,8 +434,10 @@ pub fn to_legacy<'a>(method: &str, result: &'a RawValue) -> Cow<'a, str> {
 
 /// Whether a modern server asks for input before it answers (`resultType` is `input_required`).
 #[must_use]
-pub fn needs_input(result: &RawValue) -> bool {
-    field(Some(result), "resultType").is_some_and(|kind| kind == "input_required")
+pub fn needs_input(result: &str) -> bool {
+    Fields::read(result)
+        .text("resultType")
+        .is_some_and(|kind| kind == "input_required")
 }
 
 /// The code of a server's error for a client of the era `to`: a resource that is not there has one of its own in the legacy
@@ -710,7 +718,7 @@ mod tests {
         );
         let asks = raw(r#"{"resultType":"input_required","inputRequests":{}}"#);
         assert_eq!(to_modern("resources/read", &asks), asks.get());
-        assert!(needs_input(&asks) && !needs_input(&raw("{}")));
+        assert!(needs_input(asks.get()) && !needs_input("{}"));
         assert_eq!(to_modern("x", &raw("[1]")), "[1]");
     }
 

@@ -1,5 +1,8 @@
 //! Server-sent events: bytes into events, bounded.
 
+/// How a line of data begins.
+const DATA: &[u8] = b"data: ";
+
 /// One event. Comments and unknown fields are gone.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct SseEvent {
@@ -57,7 +60,11 @@ impl SseDecoder {
             } else {
                 self.keep(rest)?;
                 let line = std::mem::take(&mut self.line);
-                self.on_line(&line, &mut each);
+                if self.event.data.is_empty() && line.starts_with(DATA) {
+                    self.take_data(line);
+                } else {
+                    self.on_line(&line, &mut each);
+                }
             }
         }
     }
@@ -74,6 +81,15 @@ impl SseDecoder {
         self.fits(bytes)?;
         self.line.extend_from_slice(bytes);
         Ok(())
+    }
+
+    /// The first line of data, which is most often long and the only one: its room is used on.
+    fn take_data(&mut self, mut line: Vec<u8>) {
+        line.drain(..DATA.len());
+        line.push(b'\n');
+        self.event.data = line;
+        self.started = true;
+        self.any = true;
     }
 
     fn on_line(&mut self, line: &[u8], each: &mut impl FnMut(SseEvent)) {
