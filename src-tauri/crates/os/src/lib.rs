@@ -7,6 +7,7 @@
 //! - [`family`] and [`kill_family`]: everything that belongs to one instance, however it hides.
 //! - [`guard`]: a small process that outlives a killed engine just long enough to end what the engine left.
 //! - [`Allocator`], [`give_back`], [`keep_little`]: where memory comes from, and how it goes back to the system.
+//! - [`usage`], [`machine`]: what this process uses, and where it runs.
 //! - [`launch`]: which environment and which program a child is started with.
 //!
 //! It never decides *whether* something is to be ended: that is the supervisor's.
@@ -25,6 +26,7 @@ mod mark;
 mod memory;
 #[cfg(not(unix))]
 mod other;
+mod own;
 #[cfg(not(target_os = "linux"))]
 mod sys;
 mod table;
@@ -34,6 +36,7 @@ mod unix;
 pub use family::{family, kill_family};
 pub use mark::{MARK_VARIABLE, Mark};
 pub use memory::{ALLOCATOR, Allocator, give_back, keep_little};
+pub use own::{Machine, Usage, machine, usage};
 pub use table::{Kinship, Process, ProcessTable};
 
 #[cfg(target_os = "linux")]

@@ -1,11 +1,15 @@
 //! Linux: `/proc`.
 
-use crate::table::Process;
+use crate::{
+    own::{Machine, Usage},
+    table::Process,
+};
 use std::{
     fs::{self, File},
     io::Read,
     os::unix::fs::MetadataExt,
     sync::OnceLock,
+    time::Duration,
 };
 
 fn ticks_to_ns() -> u64 {
@@ -56,6 +60,48 @@ fn parse_stat(line: &[u8]) -> Option<Process> {
         threads: narrow(20)?,
         zombie: matches!(fields.first(), Some(&"Z" | &"X")),
     })
+}
+
+/// This process. Its start is told in ticks since the machine's, which is `btime` of `/proc/stat`.
+pub(crate) fn own_usage() -> Option<Usage> {
+    let line = fs::read_to_string("/proc/self/stat").ok()?;
+    let fields: Vec<&str> = line
+        .get(line.rfind(')')? + 1..)?
+        .split_ascii_whitespace()
+        .collect();
+    let number = |field: usize| fields.get(field - 3).and_then(|f| f.parse::<u64>().ok());
+    let seconds =
+        |ticks: u64| Duration::from_nanos(ticks.saturating_mul(ticks_to_ns())).as_secs_f64();
+    let (user, system) = (seconds(number(14)?), seconds(number(15)?));
+    let boot = fs::read_to_string("/proc/stat").ok().and_then(|text| {
+        let line = text.lines().find_map(|line| line.strip_prefix("btime "))?;
+        line.trim().parse::<f64>().ok()
+    });
+    Some(Usage {
+        cpu_user_seconds: Some(user),
+        cpu_system_seconds: Some(system),
+        cpu_seconds: user + system,
+        rss_bytes: number(24)?.saturating_mul(rustix::param::page_size() as u64),
+        virtual_bytes: number(23),
+        max_files: rustix::process::getrlimit(rustix::process::Resource::Nofile).current,
+        threads: u32::try_from(number(20)?).ok()?,
+        started_seconds: boot
+            .zip(number(22))
+            .map(|(boot, ticks)| boot + seconds(ticks)),
+        ..Usage::default()
+    })
+}
+
+/// sysinfo(2): loads are in parts of 65,536.
+pub(crate) fn machine() -> Machine {
+    let info = rustix::system::sysinfo();
+    #[expect(clippy::cast_precision_loss, reason = "a load is far below 2^53")]
+    let load = |raw: u64| raw as f64 / 65_536.0;
+    let [one, five, fifteen] = info.loads;
+    Machine {
+        memory_bytes: (info.totalram as u64).saturating_mul(u64::from(info.mem_unit)),
+        load: [load(one.into()), load(five.into()), load(fifteen.into())],
+    }
 }
 
 pub(crate) fn start_time(pid: u32) -> Option<u64> {

@@ -27,14 +27,42 @@ pub fn keep_little() {
     }
 }
 
+/// Bytes that the allocator has given out; `None` for allocators that do not tell.
+pub(crate) fn allocated() -> Option<u64> {
+    #[cfg(all(target_os = "linux", target_env = "gnu"))]
+    {
+        let info = gnu::mallinfo2();
+        Some((info.uordblks + info.hblkhd) as u64)
+    }
+    #[cfg(not(all(target_os = "linux", target_env = "gnu")))]
+    None
+}
+
 #[cfg(all(target_os = "linux", target_env = "gnu"))]
 mod gnu {
     pub(super) const M_TRIM_THRESHOLD: std::ffi::c_int = -1;
     pub(super) const M_MMAP_THRESHOLD: std::ffi::c_int = -3;
 
+    /// `struct mallinfo2` of mallinfo(3), glibc 2.33 and newer.
+    #[repr(C)]
+    pub(super) struct Mallinfo2 {
+        arena: usize,
+        ordblks: usize,
+        smblks: usize,
+        hblks: usize,
+        /// Bytes in blocks of their own.
+        pub(super) hblkhd: usize,
+        usmblks: usize,
+        fsmblks: usize,
+        /// Bytes in use, in all arenas.
+        pub(super) uordblks: usize,
+        fordblks: usize,
+        keepcost: usize,
+    }
+
     #[expect(
         unsafe_code,
-        reason = "declares malloc_trim(3) and mallopt(3) as the C library has them; they may be called at any time, from any thread"
+        reason = "declares malloc_trim(3), mallopt(3) and mallinfo2(3) as the C library has them; they may be called at any time, from any thread"
     )]
     unsafe extern "C" {
         /// Keeps at least `pad` bytes at the top of the heap; tells whether anything was given back.
@@ -44,6 +72,8 @@ mod gnu {
             parameter: std::ffi::c_int,
             value: std::ffi::c_int,
         ) -> std::ffi::c_int;
+        /// Where memory is.
+        pub(super) safe fn mallinfo2() -> Mallinfo2;
     }
 }
 
