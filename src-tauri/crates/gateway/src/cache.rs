@@ -15,7 +15,7 @@ use flotilla_contract::{
     ServerId,
     gateway::{CacheCandidate, CacheClear, CacheSpec, CacheView, CachedTool},
 };
-use moka::{Expiry, future::Cache as Moka, policy::EvictionPolicy};
+use moka::{Expiry, future::Cache as Moka, notification::RemovalCause, policy::EvictionPolicy};
 use sha2::{Digest, Sha256};
 use std::{
     collections::BTreeMap,
@@ -112,6 +112,8 @@ pub(crate) struct Cache {
 struct Bytes {
     came: AtomicU64,
     went: AtomicU64,
+    /// Answers that went, by why: too old, taken out, replaced, for want of room.
+    left: [AtomicU64; 4],
 }
 
 type Counts = BTreeMap<ServerId, BTreeMap<String, Count>>;
@@ -196,6 +198,18 @@ impl Cache {
         lock(&self.candidates).note(question.server, question.tool, &key, text, now);
     }
 
+    /// Answers that went: why, and how many.
+    pub(crate) fn evictions(&self) -> [(&'static str, u64); 4] {
+        let [expired, explicit, replaced, size] = &self.bytes.left;
+        [
+            ("expired", expired),
+            ("explicit", explicit),
+            ("replaced", replaced),
+            ("size", size),
+        ]
+        .map(|(why, count)| (why, count.load(Ordering::Relaxed)))
+    }
+
     /// In numbers.
     pub(crate) async fn view(&self, now: Instant) -> CacheView {
         self.kept.run_pending_tasks().await;
@@ -246,8 +260,16 @@ fn kept(spec: CacheSpec, bytes: &Arc<Bytes>) -> Moka<Key, Arc<Kept>> {
         })
         .eviction_policy(EvictionPolicy::lru())
         .expire_after(Ttl(coming))
-        .eviction_listener(move |_, kept, _| {
+        .eviction_listener(move |_, kept, why| {
             going.went.fetch_add(kept.bytes(), Ordering::Relaxed);
+            let [expired, explicit, replaced, size] = &going.left;
+            let left = match why {
+                RemovalCause::Expired => expired,
+                RemovalCause::Explicit => explicit,
+                RemovalCause::Replaced => replaced,
+                RemovalCause::Size => size,
+            };
+            left.fetch_add(1, Ordering::Relaxed);
         })
         .build()
 }

@@ -60,6 +60,7 @@ struct Asked {
     method: String,
     params: Option<Box<RawValue>>,
     correlation: String,
+    named: bool,
 }
 
 /// What becomes of a message.
@@ -181,11 +182,9 @@ impl Gateway {
             Ok(received) => received,
             Err(bad) => return json(StatusCode::BAD_REQUEST, bad.answer()).into(),
         };
-        let correlation = || {
-            text(headers, &CORRELATION)
-                .filter(|said| (1..=LONGEST_CORRELATION).contains(&said.len()))
-                .map_or_else(|| self.inner.correlation(), ToOwned::to_owned)
-        };
+        let said = text(headers, &CORRELATION)
+            .filter(|said| (1..=LONGEST_CORRELATION).contains(&said.len()));
+        let correlation = || said.map_or_else(|| self.inner.correlation(), ToOwned::to_owned);
         match received {
             Received::Request { id, method, params } => {
                 let fields = Fields::of(params);
@@ -202,6 +201,7 @@ impl Gateway {
                         method: method.into_owned(),
                         params: params.map(ToOwned::to_owned),
                         correlation: correlation(),
+                        named: said.is_some(),
                     };
                     return Next::Modern(identity, asked);
                 }
@@ -218,6 +218,7 @@ impl Gateway {
                     method: method.into_owned(),
                     params: params.map(ToOwned::to_owned),
                     correlation: correlation(),
+                    named: said.is_some(),
                 };
                 Next::Legacy(session, asked)
             }
@@ -435,6 +436,7 @@ impl Gateway {
             method: asked.method,
             params: asked.params,
             correlation: asked.correlation,
+            named: asked.named,
             cancel,
             say: Said(say),
         };
@@ -471,6 +473,7 @@ impl Gateway {
             method: asked.method,
             params: asked.params,
             correlation: asked.correlation,
+            named: asked.named,
             cancel: cancel.clone(),
             say: Said(say),
         };

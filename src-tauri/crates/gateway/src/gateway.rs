@@ -5,8 +5,10 @@ use crate::{
     catalogue::{Catalogue, Source},
     chance::Chance,
     clients::{Clients, LEVELS, lock},
+    counts::{GatewayCounts, Over, Totals},
     fault::Faults,
     fleet::{Fleet, Upstream},
+    follow::{Followed, NotFollowed, Streams},
     keeper::SETTLES,
     limit::Limits,
     news::News,
@@ -100,6 +102,8 @@ pub(crate) struct Inner {
     /// What the gateway itself added to calls.
     added: Mutex<Rolling>,
     refusals: Mutex<Refusals>,
+    totals: Mutex<Totals>,
+    pub(crate) streams: Streams,
     address: Mutex<Option<String>>,
     calls: AtomicU64,
     /// Requests that were given a name of ours.
@@ -142,6 +146,8 @@ impl Gateway {
             rolling: Mutex::default(),
             added: Mutex::default(),
             refusals: Mutex::default(),
+            totals: Mutex::default(),
+            streams: Streams::default(),
             address: Mutex::default(),
             calls: AtomicU64::new(0),
             named: AtomicU64::new(0),
@@ -287,6 +293,31 @@ impl Gateway {
         let now = Instant::now();
         let of = |server: Arc<Server>| (server.id.clone(), lock(&server.rolling).traffic(now));
         self.inner.servers().into_iter().map(of).collect()
+    }
+
+    /// Follows the request of this correlation id: from its start, if it is under way or was within the last five minutes.
+    ///
+    /// # Errors
+    /// When nobody knows it (only a request whose client sent the id can be followed), or too many follow it.
+    pub fn follow(&self, request: &str) -> Result<Followed, NotFollowed> {
+        self.inner.streams.follow(request)
+    }
+
+    /// What was counted since the start.
+    #[must_use]
+    pub fn counts(&self) -> GatewayCounts {
+        let (inner, now) = (&self.inner, Instant::now());
+        let mut all = lock(&inner.totals).view();
+        all.in_flight = lock(&inner.rolling).traffic(now).in_flight;
+        all.clients = u32::try_from(inner.clients.view(wall(), now).len()).unwrap_or(u32::MAX);
+        all.evictions = inner.cache().evictions();
+        all.followed = u32::try_from(inner.streams.followed()).unwrap_or(u32::MAX);
+        for server in inner.servers() {
+            let mut counts = lock(&server.counts).view(&server.id);
+            counts.queued = server.queued();
+            all.servers.push(counts);
+        }
+        all
     }
 
     /// Calls, newest first.
@@ -688,11 +719,16 @@ impl Inner {
             &refusal.reason,
             wall(),
         );
+        match server.and_then(|id| self.server(id)) {
+            Some(server) => lock(&server.counts).refused.note(refusal.by),
+            None => lock(&self.totals).refused.note(refusal.by),
+        }
     }
 
     /// Breakers moved.
     pub(crate) fn moved(&self, server: &Server, moved: Vec<Moved>) {
         for moved in moved {
+            lock(&server.counts).moved(moved.tool.as_deref(), moved.from, moved.to);
             self.fleet
                 .breaker(&server.id, moved.tool.as_deref(), moved.to, &moved.reason);
         }
@@ -722,11 +758,21 @@ impl Inner {
         lock(&call.known.rolling).ended(ended, now);
         if let Some(server) = server {
             lock(&server.rolling).ended(ended, now);
+            lock(&server.counts).note(&Over {
+                method: &call.method,
+                tool: tally.tool(&call.method),
+                end: ended.end,
+                retries: ended.retries,
+                took: ended.took,
+                bytes: tally.bytes_out(),
+            });
         }
-        if ended.end == CallEnd::Ok && !ended.cached {
-            let added = ended.took.saturating_sub(tally.upstream);
+        let added = (ended.end == CallEnd::Ok && !ended.cached)
+            .then(|| ended.took.saturating_sub(tally.upstream));
+        if let Some(added) = added {
             lock(&self.added).timed(added, now);
         }
+        lock(&self.totals).note(ended.end, added);
         let bytes = tally.bytes();
         let before = self.carried.fetch_add(bytes, Ordering::Relaxed);
         if before < MUCH && before + bytes >= MUCH {

@@ -24,9 +24,11 @@ mod canonical;
 mod catalogue;
 mod chance;
 mod clients;
+mod counts;
 mod endpoint;
 mod fault;
 mod fleet;
+mod follow;
 mod gateway;
 mod keeper;
 mod limit;
@@ -43,6 +45,10 @@ mod slots;
 mod tasks;
 
 pub use body::Body;
+pub use counts::{
+    CallCounts, Changes, Ends, GatewayCounts, Histogram, Refused, ServerCounts, Sizes, Times,
+};
 pub use fleet::{AsClient, Boxed, Content, Fleet, Instance, OnDemand, Opened, Upstream};
+pub use follow::{Followed, NotFollowed};
 pub use gateway::{Gateway, Held};
 pub use offer::remembered_tools;

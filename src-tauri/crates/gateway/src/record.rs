@@ -93,6 +93,15 @@ impl Tally {
         }
     }
 
+    /// The tool's own name at its server, if the call is one of a tool.
+    pub(crate) fn tool(&self, method: &str) -> Option<&str> {
+        self.target.as_deref().filter(|_| method == "tools/call")
+    }
+
+    pub(crate) fn bytes_out(&self) -> usize {
+        self.bytes_out
+    }
+
     /// In and out.
     pub(crate) fn bytes(&self) -> u64 {
         (self.bytes_in + self.bytes_out) as u64

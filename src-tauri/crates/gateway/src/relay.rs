@@ -51,8 +51,17 @@ pub(crate) struct Call {
     pub(crate) params: Option<Box<RawValue>>,
     /// By what the call is told from all others, in logs too: the client's word for it, or ours.
     pub(crate) correlation: String,
+    /// It is the client's word: then the request can be followed by it.
+    pub(crate) named: bool,
     pub(crate) cancel: CancellationToken,
     pub(crate) say: Said,
+}
+
+impl Call {
+    /// The id by which it can be followed.
+    fn followed(&self) -> Option<&str> {
+        self.named.then_some(self.correlation.as_str())
+    }
 }
 
 /// Why there is no result, as the client is told.
@@ -405,6 +414,8 @@ impl Gateway {
             }
             Err(fault) => tally.end(fault.end, Some(&fault.message)),
         }
+        let told = outcome.as_deref();
+        under_way.tell(told.map_err(|fault| fault.message.as_str()));
         outcome
     }
 
@@ -636,7 +647,10 @@ impl Gateway {
         loop {
             tokio::select! {
                 biased;
-                Some(news) = progress.recv() => call.say.progress(token, &news).await,
+                Some(news) = progress.recv() => {
+                    self.inner.streams.chunk(call.followed(), &news.params, wall());
+                    call.say.progress(token, &news).await;
+                }
                 Some(note) = notes.recv() => call.say.note(&note).await,
                 outcome = &mut request => {
                     while let Ok(news) = progress.try_recv() {
@@ -726,6 +740,8 @@ struct UnderWay {
     call: Arc<Call>,
     server: Option<Arc<Server>>,
     tally: Tally,
+    /// Somebody may follow it.
+    followed: bool,
 }
 
 impl UnderWay {
@@ -741,12 +757,25 @@ impl UnderWay {
             call: Arc::clone(call),
             server,
             tally,
+            followed: inner.streams.begin(call.followed(), wall()),
+        }
+    }
+
+    /// Tells its followers what came of it.
+    fn tell(&mut self, outcome: Result<&str, &str>) {
+        if std::mem::take(&mut self.followed) {
+            let outcome = outcome.and_then(|text| {
+                serde_json::from_str(text).map_err(|_| "the result cannot be told")
+            });
+            let id = &self.call.correlation;
+            self.inner.streams.end(id, outcome, wall());
         }
     }
 }
 
 impl Drop for UnderWay {
     fn drop(&mut self) {
+        self.tell(Err("cancelled"));
         let tally = std::mem::take(&mut self.tally);
         self.inner.keep(tally, &self.call, self.server.as_deref());
     }

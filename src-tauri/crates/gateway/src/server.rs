@@ -10,6 +10,7 @@ use crate::{
     callers::Callers,
     chance::Chance,
     clients::lock,
+    counts::Counts,
     fleet::{Fleet, Instance, OnDemand, Upstream},
     offer::Offer,
     retry::{self, Budget, Recent},
@@ -53,6 +54,7 @@ pub(crate) struct Refusal {
 #[derive(Debug)]
 pub(crate) struct Moved {
     pub(crate) tool: Option<String>,
+    pub(crate) from: BreakerState,
     pub(crate) to: BreakerState,
     pub(crate) reason: String,
 }
@@ -66,6 +68,7 @@ pub(crate) struct Server {
     queued: AtomicU32,
     pub(crate) rolling: Mutex<Rolling>,
     pub(crate) callers: Mutex<Callers>,
+    pub(crate) counts: Mutex<Counts>,
     /// What it offers, or why its offer is withdrawn.
     offer: Mutex<Result<Arc<Offer>, String>>,
     /// Something about its offer or its instances changed.
@@ -152,6 +155,7 @@ impl Server {
             queued: AtomicU32::new(0),
             rolling: Mutex::default(),
             callers: Mutex::new(Callers::new(now)),
+            counts: Mutex::default(),
             offer: Mutex::new(Err(NOT_ASKED.to_owned())),
             look_again: Notify::new(),
             owned: AtomicU32::new(0),
@@ -652,6 +656,7 @@ impl Server {
         let view = breaker.view(now, wall, self.id.clone(), tool.map(ToOwned::to_owned));
         let moved = change.map(|change| Moved {
             tool: tool.map(ToOwned::to_owned),
+            from: change.from,
             to: change.to,
             reason: "an operator said so".to_owned(),
         });
@@ -772,6 +777,7 @@ impl Admission {
                 moved.extend(change.map(|change| {
                     Moved {
                         tool: tool.clone(),
+                        from: change.from,
                         to: change.to,
                         reason: breaker
                             .view(now, 0, self.server.id.clone(), tool)
