@@ -149,22 +149,30 @@ pub(crate) fn without_credentials(text: &str) -> String {
 }
 
 fn settings(old: &Fleet, new: &Fleet) -> Vec<Change> {
-    let port = |fleet: &Fleet| {
-        fleet
-            .panel_port
-            .map_or_else(|| "default".into(), |port| port.to_string())
+    let port = |port: Option<u16>| port.map_or_else(|| "default".into(), |port| port.to_string());
+    let interval = |interval: std::time::Duration| {
+        units::show_duration(u64::try_from(interval.as_millis()).unwrap_or(u64::MAX))
     };
-    let interval = |fleet: &Fleet| {
-        units::show_duration(u64::try_from(fleet.sample_interval.as_millis()).unwrap_or(u64::MAX))
-    };
+    let both = |field: &'static str, show: &dyn Fn(&Fleet) -> String| (field, show(old), show(new));
     let own = [
         (
             "profile",
             old.profile.word().to_owned(),
             new.profile.word().to_owned(),
         ),
-        ("panel.port", port(old), port(new)),
-        ("sampling.interval", interval(old), interval(new)),
+        both("panel.port", &|fleet| port(fleet.panel_port)),
+        both("dashboard.enabled", &|fleet| {
+            fleet.dashboard.enabled.to_string()
+        }),
+        both("dashboard.port", &|fleet| port(fleet.dashboard.port)),
+        both("dashboard.interval", &|fleet| {
+            interval(fleet.dashboard.interval)
+        }),
+        both("stream.enabled", &|fleet| fleet.stream.enabled.to_string()),
+        both("stream.port", &|fleet| port(fleet.stream.port)),
+        both("sampling.interval", &|fleet| {
+            interval(fleet.sample_interval)
+        }),
     ]
     .into_iter()
     .filter(|(_, before, after)| before != after)

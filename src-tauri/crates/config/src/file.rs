@@ -32,6 +32,10 @@ table! {
         defaults: Option<Defaults>,
         /// The panel.
         panel: Option<Panel>,
+        /// The realtime dashboard: a WebSocket that tells pages of other makes how the fleet is.
+        dashboard: Option<Dashboard>,
+        /// The agent stream: a WebSocket on which one request is followed.
+        stream: Option<AgentStream>,
         /// Sampling of processes.
         sampling: Option<Sampling>,
         /// The one MCP endpoint through which clients reach the servers.
@@ -63,6 +67,28 @@ table! {
     /// The panel.
     Panel {
         /// Port of the panel. When it is set and taken, that is an error; when it is absent, 3000 or a free one is taken. 0 means any free one.
+        port: Option<u16>,
+    }
+}
+
+table! {
+    /// The realtime dashboard.
+    Dashboard {
+        /// Whether it is served (default true).
+        enabled: Option<bool>,
+        /// Its port. When it is set and taken, that is an error; when it is absent, 9000 or a free one is taken. 0 means any free one.
+        port: Option<u16>,
+        /// How often the picture is sent, "100ms" to "1h" (default "5s").
+        interval: Option<Duration>,
+    }
+}
+
+table! {
+    /// The agent stream.
+    AgentStream {
+        /// Whether it is served (default true).
+        enabled: Option<bool>,
+        /// Its port. When it is set and taken, that is an error; when it is absent, 8787 or a free one is taken. 0 means any free one.
         port: Option<u16>,
     }
 }
@@ -442,6 +468,8 @@ pub(crate) mod keys {
     pub(crate) const FLEET: &[&str] = super::FleetFile::KEYS;
     pub(crate) const DEFAULTS: &[&str] = super::Defaults::KEYS;
     pub(crate) const PANEL: &[&str] = super::Panel::KEYS;
+    pub(crate) const DASHBOARD: &[&str] = super::Dashboard::KEYS;
+    pub(crate) const STREAM: &[&str] = super::AgentStream::KEYS;
     pub(crate) const SAMPLING: &[&str] = super::Sampling::KEYS;
     pub(crate) const SERVER: &[&str] = super::Server::KEYS;
     pub(crate) const DEPENDENCY: &[&str] = super::DependencyTable::KEYS;

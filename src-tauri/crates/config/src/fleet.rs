@@ -13,12 +13,55 @@ pub struct Fleet {
     pub profile: Profile,
     /// Port of the panel, if the operator set one: when it is taken, that is an error. 0 means any free one.
     pub panel_port: Option<u16>,
+    /// The realtime dashboard.
+    pub dashboard: DashboardSpec,
+    /// The agent stream.
+    pub stream: StreamSpec,
     /// Distance of two samplings (default 2 s).
     pub sample_interval: Duration,
     /// The gateway.
     pub gateway: GatewaySpec,
     /// The servers, in the order of the file.
     pub servers: Vec<ServerSpec>,
+}
+
+/// The realtime dashboard: a WebSocket that tells pages of other makes how the fleet is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct DashboardSpec {
+    /// Whether it is served (default true).
+    pub enabled: bool,
+    /// Its port, if the operator set one: when it is taken, that is an error. 0 means any free one.
+    pub port: Option<u16>,
+    /// How often the picture is sent (default 5 s).
+    pub interval: Duration,
+}
+
+impl Default for DashboardSpec {
+    fn default() -> Self {
+        Self {
+            enabled: true,
+            port: None,
+            interval: Duration::from_secs(5),
+        }
+    }
+}
+
+/// The agent stream: a WebSocket on which one request is followed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct StreamSpec {
+    /// Whether it is served (default true).
+    pub enabled: bool,
+    /// Its port, if the operator set one: when it is taken, that is an error. 0 means any free one.
+    pub port: Option<u16>,
+}
+
+impl Default for StreamSpec {
+    fn default() -> Self {
+        Self {
+            enabled: true,
+            port: None,
+        }
+    }
 }
 
 impl Default for Fleet {
@@ -28,6 +71,8 @@ impl Default for Fleet {
             gateway: GatewaySpec::default(),
             profile: Profile::default(),
             panel_port: None,
+            dashboard: DashboardSpec::default(),
+            stream: StreamSpec::default(),
             sample_interval: Duration::from_secs(2),
             servers: Vec::new(),
         }

@@ -27,7 +27,7 @@ mod text;
 mod units;
 
 pub use diff::{Change, ChangeKind, Effects, diff};
-pub use fleet::{Fleet, Profile};
+pub use fleet::{DashboardSpec, Fleet, Profile, StreamSpec};
 pub use parse::parse;
 pub use resolve::expand;
 pub use text::{hash, unified_diff};

@@ -13,12 +13,7 @@ use std::collections::{BTreeMap, BTreeSet};
 /// Distance of the ports of two instances.
 const PORT_STEP: u32 = 100;
 
-pub(super) fn check(
-    servers: &[Read<'_>],
-    panel_port: Option<u16>,
-    gateway: Option<Node<'_>>,
-    gateway_port: Option<u16>,
-) {
+pub(super) fn check(servers: &[Read<'_>], listeners: [(Option<Node<'_>>, Option<u16>, &str); 4]) {
     let by_id: BTreeMap<&ServerId, &Read<'_>> = servers
         .iter()
         .map(|server| (&server.spec.id, server))
@@ -28,13 +23,14 @@ pub(super) fn check(
     }
     cycles(servers, &by_id);
     let mut taken = BTreeMap::new();
-    if let Some(port) = panel_port.filter(|port| *port > 0) {
-        taken.insert(port.into(), "the panel".into());
-    }
-    if let (Some(node), Some(port)) = (gateway, gateway_port.filter(|port| *port > 0))
-        && let Some(other) = taken.insert(port.into(), "the gateway".into())
-    {
-        node.wrong(format!("port {port} is also the port of {other}"));
+    for (node, port, whose) in listeners {
+        let Some(port) = port.filter(|port| *port > 0) else {
+            continue;
+        };
+        let before: Option<String> = taken.insert(port.into(), whose.into());
+        if let (Some(node), Some(other)) = (node, before) {
+            node.wrong(format!("port {port} is also the port of {other}"));
+        }
     }
     ports(servers, taken);
 }

@@ -91,11 +91,26 @@ fn fleet(file: &Fields<'_>) -> Fleet {
     if let Some(table) = &gateway {
         gateway::gateway(table, &mut fleet.gateway);
     }
-    if let Some(panel) = file.get("panel").and_then(|node| node.table()) {
-        fleet.panel_port = panel
-            .allow(keys::PANEL)
-            .get("port")
-            .and_then(|node| node.number(0..=65_535));
+    let listener = |name: &str, known| {
+        let node = file.get(name)?;
+        Some(node.table()?.allow(known))
+    };
+    let panel = listener("panel", keys::PANEL);
+    if let Some(table) = &panel {
+        fleet.panel_port = port(table);
+    }
+    let dashboard = listener("dashboard", keys::DASHBOARD);
+    if let Some(table) = &dashboard {
+        let spec = &mut fleet.dashboard;
+        (spec.enabled, spec.port) = (enabled(table), port(table));
+        let interval = table
+            .get("interval")
+            .and_then(|node| node.duration(100..=3_600_000));
+        spec.interval = interval.map_or(spec.interval, Duration::from_millis);
+    }
+    let stream = listener("stream", keys::STREAM);
+    if let Some(table) = &stream {
+        (fleet.stream.enabled, fleet.stream.port) = (enabled(table), port(table));
     }
     if let Some(sampling) = file.get("sampling").and_then(|node| node.table()) {
         let interval = sampling
@@ -125,10 +140,30 @@ fn fleet(file: &Fields<'_>) -> Fleet {
         let Some(fields) = node.table() else { continue };
         read.extend(server::server(name, fields.allow(keys::SERVER), &defaults));
     }
-    let of_gateway = gateway.as_ref().and_then(|table| table.get("port"));
-    cross::check(&read, fleet.panel_port, of_gateway, fleet.gateway.port);
+    let listeners = [
+        (&panel, fleet.panel_port, "the panel"),
+        (&gateway, fleet.gateway.port, "the gateway"),
+        (&dashboard, fleet.dashboard.port, "the dashboard"),
+        (&stream, fleet.stream.port, "the agent stream"),
+    ]
+    .map(|(table, port, whose)| {
+        let node = table.as_ref().and_then(|table| table.get("port"));
+        (node, port, whose)
+    });
+    cross::check(&read, listeners);
     fleet.servers = read.into_iter().map(|server| server.spec).collect();
     fleet
+}
+
+/// A listener's port.
+fn port(table: &Fields<'_>) -> Option<u16> {
+    table.get("port")?.number(0..=65_535)
+}
+
+/// Whether a listener is served; it is where nothing is said.
+fn enabled(table: &Fields<'_>) -> bool {
+    let said = table.get("enabled").and_then(|node| node.boolean());
+    said.unwrap_or(true)
 }
 
 fn defaults(file: &Fields<'_>, fleet: &Fleet) -> Defaults {

@@ -725,6 +725,14 @@ fn what_is_wrong_with_the_gateway() {
             "5:8 servers.a.port: port 3000 of a#1 is also the port of the gateway",
         ],
     );
+    check(
+        "dashboard.port = 9000\nstream = { port = 9000, enable = false }\ndashboard.interval = \"10ms\"\n",
+        &[
+            "2:19 stream.port: port 9000 is also the port of the dashboard",
+            "2:25 stream.enable: unknown key \"enable\"; did you mean enabled?",
+            "3:22 dashboard.interval: found \"10ms\"; accepted is a duration from \"100ms\" to \"1h\"",
+        ],
+    );
     check("gateway.port = 0\npanel.port = 0\ngateway.groups = {}", &[]);
     check(
         "[defaults.gateway]\nquue = 1\ntools.x.hidden = true\n",
