@@ -12,6 +12,7 @@
 
 pub mod agent;
 pub mod command;
+pub mod dashboard;
 pub mod error;
 pub mod event;
 pub mod frame;

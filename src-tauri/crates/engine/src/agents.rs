@@ -50,6 +50,7 @@ impl Core {
     }
 
     pub(crate) async fn agent_changed(&self, caller: &Caller, change: Change) {
+        self.tallies.agent(change.word());
         let stored = match &change {
             Change::Deployed(agent) | Change::Updated(agent) => self.control.put_agent(agent).await,
             Change::Removed(id) => self.control.remove_agent(id).await,

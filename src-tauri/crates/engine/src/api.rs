@@ -1,11 +1,14 @@
 //! What a host (server, desktop, test) sees of the engine.
 
-use crate::{core::Core, subscribe::Subscription};
+use crate::{core::Core, dashboard, families, families::Connections, subscribe::Subscription};
 use flotilla_contract::{
-    Caller, WireError, dispatch,
+    Caller, WireError,
+    dashboard::DashboardMetrics,
+    dispatch,
     frame::{Hello, Listener, Topic},
 };
 use flotilla_gateway::Gateway;
+use flotilla_metrics::Format;
 use std::{
     ffi::OsString,
     io,
@@ -45,6 +48,12 @@ pub struct Boot {
     /// Where AI clients reach the fleet (`http://127.0.0.1:8720/mcp`), while the gateway is served.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub gateway: Option<String>,
+    /// Where the realtime dashboard listens (`ws://127.0.0.1:9000`), while it is served.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub dashboard: Option<String>,
+    /// Where requests are followed (`ws://127.0.0.1:8787/stream`), while that is served.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stream: Option<String>,
     /// Token of the control surfaces.
     pub token: String,
     /// Version of the engine.
@@ -149,6 +158,43 @@ impl Handle {
     #[must_use]
     pub fn gateway_port(&self) -> Option<u16> {
         self.core.fleet().gateway.port
+    }
+
+    /// Ports of the dashboard WebSocket and of the agent stream as the operator set them in the configuration, if so.
+    #[must_use]
+    pub fn socket_ports(&self) -> (Option<u16>, Option<u16>) {
+        let fleet = self.core.fleet();
+        (fleet.dashboard.port, fleet.stream.port)
+    }
+
+    /// Whether the configuration has the dashboard WebSocket and the agent stream served.
+    #[must_use]
+    pub fn sockets(&self) -> (bool, bool) {
+        let fleet = self.core.fleet();
+        (fleet.dashboard.enabled, fleet.stream.enabled)
+    }
+
+    /// How often the dashboard WebSocket sends the picture.
+    #[must_use]
+    pub fn dashboard_every(&self) -> Duration {
+        self.core.fleet().dashboard.interval
+    }
+
+    /// The page of metrics, with what the host's sockets know.
+    pub async fn metrics(&self, format: Format, connections: Connections) -> String {
+        families::page(&self.core, format, connections).await
+    }
+
+    /// The picture that the dashboard WebSocket sends.
+    #[must_use]
+    pub fn dashboard(&self, connections: Connections) -> DashboardMetrics {
+        dashboard::metrics(&self.core, connections)
+    }
+
+    /// `{ok, service, version, time, agents}` for `/api/agent?action=status`.
+    #[must_use]
+    pub fn agent_status(&self) -> serde_json::Value {
+        dashboard::agent_status(&self.core)
     }
 
     /// Runs a command by name. Once begun it goes on, even if the future is dropped.

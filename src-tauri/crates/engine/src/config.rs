@@ -636,7 +636,9 @@ impl Core {
         let correlation = Some(caller.correlation.as_str());
         let Some(id) = change.server else {
             if let ChangeKind::Setting {
-                field: field @ ("panel.port" | "sampling.interval"),
+                field:
+                    field @ ("panel.port" | "dashboard.enabled" | "dashboard.port" | "stream.enabled"
+                    | "stream.port" | "sampling.interval"),
             } = change.kind
             {
                 self.notice(format!(

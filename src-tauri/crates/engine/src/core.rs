@@ -6,6 +6,7 @@ use crate::{
     clock,
     config::ConfigState,
     facts::Facts,
+    families::Tallies,
     home::Home,
     imports::Imports,
     playground::Playground,
@@ -75,6 +76,7 @@ pub(crate) struct Core {
     pub(crate) calls: CallLog,
     pub(crate) secrets: Arc<dyn SecretStore>,
     pub(crate) live: Live,
+    pub(crate) tallies: Arc<Tallies>,
     pub(crate) gateway: Gateway,
     pub(crate) samples: Mutex<HashMap<InstanceId, Sample>>,
     pub(crate) ticks: broadcast::Sender<Tick>,
@@ -94,11 +96,14 @@ pub(crate) struct Core {
     pub(crate) shutdown_requested: CancellationToken,
 }
 
-/// Hands the supervisor's events to the log.
-struct ToLog(EventLog);
+/// Hands the supervisor's events to the log, and counts them.
+struct ToLog(EventLog, Arc<Tallies>);
 
 impl Events for ToLog {
     fn event(&self, event: NewEvent) {
+        if let Some(about) = &event.about {
+            self.1.event(&about.server, &event.what);
+        }
         self.0.append(event);
     }
 }
@@ -147,6 +152,7 @@ impl Core {
 
         let sessions = Arc::new(Sessions::new(facts.clone(), events.clone()));
         let doors = Arc::new(Doors(sessions.clone()));
+        let tallies = Arc::new(Tallies::default());
         let ports = Ports {
             link: doors.clone(),
             prober: doors,
@@ -154,7 +160,7 @@ impl Core {
                 secrets: secrets.clone(),
                 production: options.production,
             }),
-            events: Arc::new(ToLog(events.clone())),
+            events: Arc::new(ToLog(events.clone(), tallies.clone())),
         };
         let supervisor = Supervisor::start(
             flotilla_supervisor::Options {
@@ -198,6 +204,7 @@ impl Core {
             calls,
             secrets,
             live: Live::new(&ring),
+            tallies,
             gateway,
             samples: Mutex::default(),
             ticks: broadcast::channel(LAG).0,
@@ -306,6 +313,8 @@ impl Core {
             pid: std::process::id(),
             url: listens("panel").unwrap_or_default(),
             gateway: self.gateway.address(),
+            dashboard: listens("dashboard").map(|at| at.replacen("http", "ws", 1)),
+            stream: listens("stream").map(|at| at.replacen("http", "ws", 1) + "/stream"),
             token: self.token.clone(),
             version: VERSION.into(),
         };

@@ -143,6 +143,8 @@ mod tests {
             pid: 7,
             url: "http://127.0.0.1:1".into(),
             gateway: None,
+            dashboard: None,
+            stream: None,
             token: "t".into(),
             version: "0".into(),
         };

@@ -104,17 +104,18 @@ impl Core {
         }
     }
 
+    /// Every server as it is now, by name.
+    pub(crate) fn server_views(&self) -> Vec<ServerView> {
+        let ids = self.supervisor.servers();
+        ids.iter().filter_map(|id| self.server_view(id)).collect()
+    }
+
     /// Everything, at the place in the stream that has been published.
     pub(crate) fn snapshot(&self) -> FleetSnapshot {
         let engine = self.engine_info();
         let seq = lock(&self.world).seq;
         // Read now, not as published: a delta that follows may repeat what is here, never contradict it.
-        let servers: Vec<ServerView> = self
-            .supervisor
-            .servers()
-            .iter()
-            .filter_map(|id| self.server_view(id))
-            .collect();
+        let servers = self.server_views();
         FleetSnapshot {
             boot: self.boot.clone(),
             seq,

@@ -19,6 +19,12 @@ pub struct Boot {
     /// Where AI clients reach the fleet (`http://127.0.0.1:8720/mcp`), while the gateway is served.
     #[serde(default)]
     pub gateway: Option<String>,
+    /// Where the realtime dashboard listens (`ws://127.0.0.1:9000`), while it is served.
+    #[serde(default)]
+    pub dashboard: Option<String>,
+    /// Where requests are followed (`ws://127.0.0.1:8787/stream`), while that is served.
+    #[serde(default)]
+    pub stream: Option<String>,
     /// Token of the control surfaces.
     pub token: String,
     /// Version of the engine.
