@@ -81,9 +81,12 @@ async fn start(home: &Path) -> Result<(Link, Running), Link> {
         Ok(engine) => {
             let closing = CancellationToken::new();
             let handle = engine.handle();
+            let (dashboard_port, stream_port) = handle.socket_ports();
             let options = ServeOptions {
                 port: handle.panel_port(),
                 gateway_port: handle.gateway_port(),
+                dashboard_port,
+                stream_port,
                 ..ServeOptions::default()
             };
             let serving = match flotilla_server::serve(handle.clone(), options, closing.clone())

@@ -112,6 +112,12 @@ pub(crate) struct Serve {
     /// Port of the gateway, in the same way [default: 8720, or a free one that is kept]
     #[arg(long, value_name = "N")]
     pub(crate) gateway_port: Option<u16>,
+    /// Port of the realtime dashboard's WebSocket, in the same way [default: 9000, or a free one that is kept]
+    #[arg(long, value_name = "N")]
+    pub(crate) dashboard_port: Option<u16>,
+    /// Port of the agent stream, in the same way [default: 8787, or a free one that is kept]
+    #[arg(long, value_name = "N")]
+    pub(crate) stream_port: Option<u16>,
     /// Address to listen on; elsewhere than on loopback the token crosses the network unencrypted
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1")]
     pub(crate) host: IpAddr,

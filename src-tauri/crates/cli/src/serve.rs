@@ -45,9 +45,12 @@ pub(crate) async fn serve(
     let handle = engine.handle();
     let ui = args.ui.clone().map_or(UiSource::Embedded, UiSource::Dir);
     let closing = CancellationToken::new();
+    let (dashboard_port, stream_port) = handle.socket_ports();
     let options = ServeOptions {
         port: args.port.or_else(|| handle.panel_port()),
         gateway_port: args.gateway_port.or_else(|| handle.gateway_port()),
+        dashboard_port: args.dashboard_port.or(dashboard_port),
+        stream_port: args.stream_port.or(stream_port),
         host: args.host,
         ui,
     };

@@ -3,6 +3,7 @@
 use crate::{
     Fleet, UiSource,
     door::{self, Door, Entry},
+    socket::Tally,
     ui, ws,
 };
 use axum::{
@@ -18,9 +19,10 @@ use axum::{
     routing::{get, post},
 };
 use flotilla_contract::{Caller, ErrorCode, WireError};
+use flotilla_engine::Format;
 use serde::Deserialize;
 use serde_json::{Value, json};
-use std::{convert::Infallible, net::SocketAddr, sync::Arc};
+use std::{collections::BTreeMap, convert::Infallible, net::SocketAddr, sync::Arc};
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tracing::{Instrument, info_span};
@@ -38,6 +40,7 @@ struct App<F> {
     door: Door,
     ui: UiSource,
     sockets: Arc<Semaphore>,
+    tally: Arc<Tally>,
     shutdown: CancellationToken,
 }
 
@@ -45,6 +48,7 @@ pub(crate) fn router<F: Fleet>(
     fleet: F,
     door: Door,
     ui: UiSource,
+    tally: Arc<Tally>,
     shutdown: CancellationToken,
 ) -> Router {
     let app = App {
@@ -52,10 +56,13 @@ pub(crate) fn router<F: Fleet>(
         door,
         ui,
         sockets: Arc::new(Semaphore::new(ws::MAX_CONNECTIONS)),
+        tally,
         shutdown,
     };
     Router::new()
         .route("/healthz", get(healthz::<F>))
+        .route("/metrics", get(metrics::<F>))
+        .route("/api/agent", get(agent::<F>))
         .route("/ws", get(socket::<F>))
         .route("/api/v1/key", post(new_key::<F>))
         .route("/api/v1/call/{command}", post(call::<F>))
@@ -83,7 +90,8 @@ async fn guard<F: Fleet>(
     next: Next,
 ) -> Response<Body> {
     let path = request.uri().path();
-    let wants_page = !path.starts_with("/api/") && path != "/ws" && path != "/healthz";
+    let telling = matches!(path, "/healthz" | "/metrics" | "/api/agent");
+    let wants_page = !path.starts_with("/api/") && path != "/ws" && !telling;
     if let Err(foreign) = app.door.admit(request.headers()) {
         let why = format!("accept the request: {foreign}");
         return if wants_page {
@@ -106,8 +114,8 @@ async fn guard<F: Fleet>(
         return enter(&app.door, key);
     }
     let peer = request.extensions().get::<ConnectInfo<SocketAddr>>();
-    let open = path == "/healthz"
-        && peer.is_some_and(|ConnectInfo(peer)| peer.ip().to_canonical().is_loopback());
+    let open =
+        telling && peer.is_some_and(|ConnectInfo(peer)| peer.ip().to_canonical().is_loopback());
     match app.door.entry(request.headers()) {
         Some(entry) => {
             request.extensions_mut().insert(entry);
@@ -287,6 +295,42 @@ async fn run<F: Fleet>(app: &App<F>, caller: Caller, command: &str, params: Valu
 
 async fn healthz<F: Fleet>(State(app): State<App<F>>) -> Response<Body> {
     no_store(Json(app.fleet.healthz()).into_response())
+}
+
+/// The page for Prometheus, in the format that the reader likes best.
+async fn metrics<F: Fleet>(State(app): State<App<F>>, headers: HeaderMap) -> Response<Body> {
+    let accept: Vec<&str> = headers
+        .get_all(header::ACCEPT)
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        .collect();
+    let format = Format::negotiate(&accept.join(","));
+    let page = app.fleet.metrics(format, app.tally.view()).await;
+    let mut response = no_store(page.into_response());
+    response.headers_mut().insert(
+        header::CONTENT_TYPE,
+        HeaderValue::from_static(format.content_type()),
+    );
+    response
+        .headers_mut()
+        .insert(header::VARY, HeaderValue::from_static("accept"));
+    response
+}
+
+/// The engine as an agent, for clients of other makes, in their own envelope.
+async fn agent<F: Fleet>(
+    State(app): State<App<F>>,
+    Query(asked): Query<BTreeMap<String, String>>,
+) -> Response<Body> {
+    if asked.get("action").is_some_and(|action| action == "status") {
+        return no_store(Json(app.fleet.agent_status()).into_response());
+    }
+    let message = match asked.get("action") {
+        Some(other) => format!("action is {other:?}; accepted is \"status\""),
+        None => "action is missing; accepted is \"status\"".to_owned(),
+    };
+    let error = json!({ "ok": false, "error": { "code": "ERR_BAD_REQUEST", "message": message } });
+    no_store((StatusCode::BAD_REQUEST, Json(error)).into_response())
 }
 
 async fn socket<F: Fleet>(

@@ -131,6 +131,11 @@ impl Door {
             .then_some(Entry::Session)
     }
 
+    /// Whether this is the token of `engine.json`.
+    pub(crate) fn is_token(&self, offered: &str) -> bool {
+        same(&self.token, offered)
+    }
+
     /// The `Set-Cookie` of a session. Cookies do not tell ports apart, so the name does.
     pub(crate) fn cookie(&self, session: &str) -> String {
         format!(

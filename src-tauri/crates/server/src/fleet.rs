@@ -2,11 +2,12 @@
 
 use flotilla_contract::{
     Caller, WireError,
+    dashboard::DashboardMetrics,
     frame::{Hello, Listener, Topic},
 };
-use flotilla_engine::{Gateway, Handle, Outgoing, Subscription};
+use flotilla_engine::{Connections, Format, Gateway, Handle, Outgoing, Subscription};
 use serde_json::Value;
-use std::{future::Future, io};
+use std::{future::Future, io, time::Duration};
 
 /// An engine as the listeners see it. [`Handle`] is the one in the product; tests script their own.
 pub trait Fleet: Clone + Send + Sync + 'static {
@@ -36,6 +37,20 @@ pub trait Fleet: Clone + Send + Sync + 'static {
     fn healthz(&self) -> Value;
     /// The gateway, where clients are served.
     fn gateway(&self) -> Option<Gateway>;
+    /// The page of `/metrics`, with what the sockets know.
+    fn metrics(
+        &self,
+        format: Format,
+        connections: Connections,
+    ) -> impl Future<Output = String> + Send;
+    /// The body of `/api/agent?action=status`.
+    fn agent_status(&self) -> Value;
+    /// Whether the dashboard WebSocket and the agent stream are served.
+    fn sockets(&self) -> (bool, bool);
+    /// The picture that the dashboard WebSocket sends.
+    fn dashboard(&self, connections: Connections) -> DashboardMetrics;
+    /// How often it does.
+    fn dashboard_every(&self) -> Duration;
 }
 
 /// The news of one subscription.
@@ -93,5 +108,25 @@ impl Fleet for Handle {
 
     fn gateway(&self) -> Option<Gateway> {
         Handle::gateway(self)
+    }
+
+    async fn metrics(&self, format: Format, connections: Connections) -> String {
+        Handle::metrics(self, format, connections).await
+    }
+
+    fn agent_status(&self) -> Value {
+        Handle::agent_status(self)
+    }
+
+    fn sockets(&self) -> (bool, bool) {
+        Handle::sockets(self)
+    }
+
+    fn dashboard(&self, connections: Connections) -> DashboardMetrics {
+        Handle::dashboard(self, connections)
+    }
+
+    fn dashboard_every(&self) -> Duration {
+        Handle::dashboard_every(self)
     }
 }

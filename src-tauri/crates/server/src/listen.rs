@@ -1,11 +1,15 @@
 //! Opening and closing the listener.
 
-use crate::{Fleet, UiSource, api, door::Door, gateway};
+use crate::{
+    DASHBOARD_PORT, Fleet, STREAM_PORT, UiSource, api, dashboard::Hub, door::Door, gateway,
+    socket::Tally, sockets, stream::Streams,
+};
 use flotilla_contract::frame::Listener;
 use std::{
     future::IntoFuture,
     io,
     net::{IpAddr, Ipv4Addr, SocketAddr},
+    sync::Arc,
     time::Duration,
 };
 use tokio::{net::TcpListener, task::JoinHandle};
@@ -18,6 +22,8 @@ pub const DEFAULT_PORT: u16 = 3000;
 /// What the listeners are called in [`Listener::serves`].
 const PANEL: &str = "panel";
 pub(crate) const GATEWAY: &str = "gateway";
+const DASHBOARD: &str = "dashboard";
+const STREAM: &str = "stream";
 
 /// How long requests under way may take to end after a shutdown was asked for.
 const DRAIN: Duration = Duration::from_secs(3);
@@ -30,6 +36,10 @@ pub struct ServeOptions {
     pub port: Option<u16>,
     /// Port of the gateway, in the same way; its default is [`GATEWAY_PORT`](crate::GATEWAY_PORT).
     pub gateway_port: Option<u16>,
+    /// Port of the dashboard WebSocket, in the same way; its default is [`DASHBOARD_PORT`].
+    pub dashboard_port: Option<u16>,
+    /// Port of the agent stream, in the same way; its default is [`STREAM_PORT`].
+    pub stream_port: Option<u16>,
     /// Address to listen on (default 127.0.0.1). Elsewhere than on loopback the token crosses the network as it is.
     pub host: IpAddr,
     /// Where the panel's files come from (default: compiled in).
@@ -41,6 +51,8 @@ impl Default for ServeOptions {
         Self {
             port: None,
             gateway_port: None,
+            dashboard_port: None,
+            stream_port: None,
             host: Ipv4Addr::LOCALHOST.into(),
             ui: UiSource::Embedded,
         }
@@ -80,6 +92,7 @@ pub struct Serving {
     door: Door,
     task: JoinHandle<()>,
     gateway: Option<(SocketAddr, JoinHandle<()>)>,
+    others: Vec<JoinHandle<()>>,
 }
 
 impl Serving {
@@ -121,6 +134,11 @@ impl Serving {
         {
             warn!(%error, "the gateway's listener ended badly");
         }
+        for task in self.others {
+            if let Err(error) = task.await {
+                warn!(%error, "a listener ended badly");
+            }
+        }
     }
 }
 
@@ -140,7 +158,14 @@ pub async fn serve<F: Fleet>(
         warn!(%addr, "the panel is reachable from other machines, and its token crosses the network unencrypted");
     }
     let door = Door::new(addr, &fleet.token());
-    let router = api::router(fleet.clone(), door.clone(), options.ui, shutdown.clone());
+    let tally = Arc::new(Tally::default());
+    let router = api::router(
+        fleet.clone(),
+        door.clone(),
+        options.ui,
+        Arc::clone(&tally),
+        shutdown.clone(),
+    );
     let announced = Listener {
         serves: PANEL.into(),
         address: reachable(addr).to_string(),
@@ -163,6 +188,25 @@ pub async fn serve<F: Fleet>(
             Some((addr, task))
         }
     };
+    let mut others = Vec::new();
+    let (dashboard, stream) = fleet.sockets();
+    if dashboard {
+        let wanted = (options.dashboard_port, DASHBOARD, DASHBOARD_PORT);
+        let (listener, door) = other(&fleet, options.host, wanted, &mut all).await?;
+        let (hub, work) = Hub::start(fleet.clone(), Arc::clone(&tally), shutdown.clone());
+        others.push(work);
+        others.push(sockets::dashboard(listener, hub, door, shutdown.clone()));
+    }
+    if stream {
+        let wanted = (options.stream_port, STREAM, STREAM_PORT);
+        let (listener, door) = other(&fleet, options.host, wanted, &mut all).await?;
+        let streams = Streams {
+            fleet: fleet.clone(),
+            tally,
+            shutdown: shutdown.clone(),
+        };
+        others.push(sockets::stream(listener, streams, door, shutdown.clone()));
+    }
     fleet.announce(all).await.map_err(Error::Announce)?;
     info!(%addr, "the panel is served");
     if let Some((addr, _)) = &gateway {
@@ -182,7 +226,26 @@ pub async fn serve<F: Fleet>(
         door,
         task,
         gateway,
+        others,
     })
+}
+
+/// Opens one more listener: the port asked for, what it is called, and its default.
+async fn other<F: Fleet>(
+    fleet: &F,
+    host: IpAddr,
+    (port, serves, default): (Option<u16>, &'static str, u16),
+    all: &mut Vec<Listener>,
+) -> Result<(TcpListener, Door), Error> {
+    let (listener, note) = open(fleet, host, port, serves, default).await?;
+    let addr = address(&listener, host)?;
+    info!(%addr, serves, "a socket is served");
+    all.push(Listener {
+        serves: serves.into(),
+        address: reachable(addr).to_string(),
+        note,
+    });
+    Ok((listener, Door::new(addr, &fleet.token())))
 }
 
 fn address(listener: &TcpListener, host: IpAddr) -> Result<SocketAddr, Error> {
