@@ -120,11 +120,16 @@ impl Bed {
         self.dir.path().join("home")
     }
 
+    /// The ways in.
+    #[must_use]
+    pub fn boot(&self) -> Boot {
+        Boot::read(&self.home()).expect("engine.json")
+    }
+
     /// Where AI clients reach the fleet.
     #[must_use]
     pub fn gateway(&self) -> String {
-        let boot = Boot::read(&self.home()).expect("engine.json");
-        boot.gateway.expect("the gateway is served")
+        self.boot().gateway.expect("the gateway is served")
     }
 
     /// A place for files of the test.
@@ -152,7 +157,17 @@ impl Bed {
         let log = File::create(self.dir.path().join(format!("engine-{}.log", self.starts)))
             .expect("a log");
         let child = self
-            .command(&["serve", "--port", "0", "--gateway-port", "0"])
+            .command(&[
+                "serve",
+                "--port",
+                "0",
+                "--gateway-port",
+                "0",
+                "--dashboard-port",
+                "0",
+                "--stream-port",
+                "0",
+            ])
             .stdout(log.try_clone().expect("a log"))
             .stderr(log)
             .spawn()

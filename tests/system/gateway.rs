@@ -28,6 +28,8 @@ pub(crate) struct Client {
     http: reqwest::Client,
     url: String,
     session: String,
+    /// Sent as `X-Correlation-Id`.
+    pub(crate) correlation: Option<String>,
 }
 
 impl Client {
@@ -40,6 +42,7 @@ impl Client {
             http,
             url: url.to_owned(),
             session: String::new(),
+            correlation: None,
         };
         let hello = json!({"jsonrpc": "2.0", "id": 0, "method": "initialize", "params": {
             "protocolVersion": "2025-11-25", "capabilities": {}, "clientInfo": {"name": name, "version": "1"},
@@ -58,6 +61,9 @@ impl Client {
             .json(message);
         if !self.session.is_empty() {
             request = request.header("mcp-session-id", &self.session);
+        }
+        if let Some(correlation) = &self.correlation {
+            request = request.header("x-correlation-id", correlation);
         }
         request.send().await.expect("an answer")
     }

@@ -16,8 +16,8 @@ pub(crate) const DESKTOP: &[&str] = &[
     "libxdo-dev",
 ];
 
-/// Debian packages of the tests, beside those of the window: a display, a bus, two browsers, Python and git (which one of the
-/// tested servers needs).
+/// Debian packages of the tests, beside those of the window: a display, a bus, two browsers, Python, git (which one of the tested
+/// servers needs) and Prometheus (which reads our metrics).
 pub(crate) const TESTS: &[&str] = &[
     "xvfb",
     "xauth",
@@ -27,7 +27,11 @@ pub(crate) const TESTS: &[&str] = &[
     "fonts-dejavu-core",
     "python3-venv",
     "git",
+    "prometheus",
 ];
+
+/// Packages that bring a service of the same name, which starts by itself and which nobody here needs.
+const SERVICES: &[&str] = &["prometheus"];
 
 /// The oldest Node.js that builds the panel.
 const NODE: (u32, u32) = (20, 19);
@@ -80,6 +84,14 @@ pub(crate) fn packages(groups: &[&[&'static str]]) -> Result<Said> {
         missing.as_slice(),
     ]
     .concat())?;
+    for service in SERVICES.iter().filter(|name| missing.contains(name)) {
+        let mut command = program(sudo.first().copied().unwrap_or("env"));
+        command
+            .args(sudo.iter().skip(1))
+            .args(["systemctl", "disable", "--now", service]);
+        // Where there is no systemd, nothing was started.
+        let _ = command.stdin(std::process::Stdio::null()).output();
+    }
     Ok("installed")
 }
 
