@@ -26,6 +26,12 @@ const BENCHES: &[Bench] = &[
         target: ["--bin", "bench-gateway"],
     },
     Bench {
+        name: "dashboard",
+        about: "the dashboard's frame to 100 and 1,000 clients, beside a bare broadcaster and Node's ws",
+        package: "flotilla-tests",
+        target: ["--bin", "bench-dashboard"],
+    },
+    Bench {
         name: "chaos",
         about: "200 servers, random kills and edits for ten minutes; nothing may leak",
         package: "flotilla-tests",
