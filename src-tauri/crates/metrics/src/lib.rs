@@ -17,20 +17,21 @@
 //! alike. Time goes forward only: when the clock is set back, points that claim to be later than the newest tick are
 //! discarded.
 //!
-//! [`page`] reads one Prometheus page for display. It is not kept. [`Page`] writes one.
+//! [`exposition`] reads the text formats of metrics; [`page`] reads one such page for display, and it is not kept. [`Page`] writes one.
 //!
 //! **Never**: reads a clock, spawns, opens a socket, or touches a disk.
 
 #![warn(missing_docs)]
 
-mod exposition;
+mod expose;
+pub mod exposition;
 mod live;
 mod page;
 mod process;
 mod query;
 mod ring;
 
-pub use exposition::{Family, Format, Kind, Labels, Page};
+pub use expose::{Family, Format, Kind, Labels, Page};
 pub use live::{Live, Recorded};
 pub use page::{MAX_PAGE_BYTES, MAX_PAGE_SAMPLES, PageError, page};
 pub use process::{Sampler, Totals, TreeSample, totals};

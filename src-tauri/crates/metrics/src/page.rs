@@ -1,6 +1,6 @@
+use crate::exposition::{Entry, Format, Kind, parse, unescape};
 use flotilla_contract::metric::PageSample;
-use prometheus_parse::{LineInfo, SampleType};
-use std::{borrow::Cow, collections::HashMap};
+use std::collections::HashMap;
 
 /// Largest page that is read, in bytes.
 pub const MAX_PAGE_BYTES: usize = 4 << 20;
@@ -21,7 +21,7 @@ pub enum PageError {
     NoSample,
 }
 
-/// Reads a Prometheus text page for display: the samples in the page's own order, values as they stand. Lines that are no
+/// Reads a Prometheus or OpenMetrics page for display: the samples in the page's own order, values as they stand. Lines that are no
 /// samples are passed over.
 ///
 /// # Errors
@@ -30,45 +30,37 @@ pub fn page(text: &str) -> Result<Vec<PageSample>, PageError> {
     if text.len() > MAX_PAGE_BYTES {
         return Err(PageError::TooLong(text.len()));
     }
+    let format = if text.trim_end().ends_with("\n# EOF") {
+        Format::OpenMetrics
+    } else {
+        Format::Text
+    };
     let mut help = HashMap::new();
     let mut kinds = HashMap::new();
     let mut samples = Vec::new();
     let mut foreign = false;
-    for line in text.lines() {
-        let line = shield(line);
-        match LineInfo::parse(&line) {
-            LineInfo::Doc { metric_name, doc } => {
-                drop(help.insert(unshield(metric_name), doc.to_owned()))
-            }
-            LineInfo::Type {
-                metric_name,
-                metric_alias,
-                sample_type,
-            } => {
-                let name = metric_alias.unwrap_or(metric_name);
-                kinds.insert(unshield(&name), sample_type);
-            }
-            LineInfo::Sample {
-                metric_name,
-                labels,
-                value,
-                ..
-            } if is_value(value) => {
+    for entry in parse(text, format) {
+        match entry {
+            Ok(Entry::Help { name, text }) => drop(help.insert(name, unescape(text))),
+            Ok(Entry::Type { name, kind }) => drop(kinds.insert(name, kind)),
+            Ok(Entry::Unit { .. }) => {}
+            Ok(Entry::Sample(sample)) => {
                 if samples.len() == MAX_PAGE_SAMPLES {
                     return Err(PageError::TooMany);
                 }
-                let name = unshield(metric_name);
-                let (base, kind) = family(&name, &kinds);
+                let (base, kind) = family(sample.name, &kinds);
+                let labels = sample.labels.into_iter();
+                let mut labels: Vec<_> = labels.map(|(k, v)| (k.to_owned(), v.into())).collect();
+                labels.sort();
                 samples.push(PageSample {
-                    labels: labels.map(read_labels).unwrap_or_default(),
-                    value: value.to_owned(),
-                    kind: word(kind).to_owned(),
-                    help: help.get(base).cloned(),
-                    name,
+                    name: sample.name.to_owned(),
+                    labels,
+                    value: sample.text.to_owned(),
+                    kind: kind.word(Format::Text).to_owned(),
+                    help: help.get(base).map(|text| text.clone().into_owned()),
                 });
             }
-            LineInfo::Empty => {}
-            _ => foreign |= !line.trim_start().starts_with('#'),
+            Err(_) => foreign = true,
         }
     }
     if samples.is_empty() && foreign {
@@ -78,102 +70,17 @@ pub fn page(text: &str) -> Result<Vec<PageSample>, PageError> {
     }
 }
 
-/// The name and type of the family a sample belongs to: `x_bucket`, `x_sum` and `x_count` belong to `x`.
-fn family<'a>(name: &'a str, kinds: &HashMap<String, SampleType>) -> (&'a str, SampleType) {
+/// The name and kind of the family a sample belongs to: `x_bucket`, `x_sum` and `x_count` of a histogram belong to `x`.
+fn family<'a>(name: &'a str, kinds: &HashMap<&str, Kind>) -> (&'a str, Kind) {
     if let Some(kind) = kinds.get(name) {
         return (name, *kind);
     }
-    let base = ["_bucket", "_sum", "_count"]
-        .iter()
-        .find_map(|part| name.strip_suffix(part))
-        .unwrap_or(name);
-    match kinds.get(base) {
-        Some(kind @ (SampleType::Histogram | SampleType::Summary)) => (base, *kind),
-        _ => (name, SampleType::Untyped),
-    }
-}
-
-fn word(kind: SampleType) -> &'static str {
-    match kind {
-        SampleType::Counter => "counter",
-        SampleType::Gauge => "gauge",
-        SampleType::Histogram => "histogram",
-        SampleType::Summary => "summary",
-        SampleType::Untyped => "untyped",
-    }
-}
-
-/// Rust reads `NaN`, `+Inf` and `-Inf` in any case, as the format wants them.
-fn is_value(text: &str) -> bool {
-    text.parse::<f64>().is_ok()
-}
-
-// The patterns of prometheus-parse end the labels at the first `}`, even inside a quoted value, and know no `:` in a name.
-// Both are lawful; they pass through as characters that the patterns accept, and come back afterwards.
-const QUOTED_BRACE: char = '\u{e000}';
-const COLON: char = '\u{2d0}';
-
-fn shield(line: &str) -> Cow<'_, str> {
-    if !line.contains([':', '}']) {
-        return line.into();
-    }
-    let (mut quoted, mut escaped, mut past_name) = (false, false, false);
-    let comment = line.trim_start().starts_with('#');
-    let mut words = 0;
-    let shielded = line.chars().map(|c| {
-        let shown = match c {
-            '}' if quoted => QUOTED_BRACE,
-            // The name of a comment is its third word, that of a sample its first.
-            ':' if !quoted && (if comment { words == 2 } else { !past_name }) => COLON,
-            other => other,
-        };
-        words += usize::from(c == ' ');
-        past_name |= matches!(c, '{' | ' ');
-        quoted ^= c == '"' && !escaped && !comment;
-        escaped = c == '\\' && !escaped;
-        shown
+    let base = name.rfind('_').map(|at| name.split_at(at));
+    let known = base.and_then(|(base, ending)| {
+        let kind = *kinds.get(base)?;
+        kind.endings().contains(&ending).then_some((base, kind))
     });
-    shielded.collect::<String>().into()
-}
-
-fn unshield(name: &str) -> String {
-    name.replace(COLON, ":")
-}
-
-/// `a="1",b="x\"y"` as pairs, sorted by name, escapes undone.
-fn read_labels(text: &str) -> Vec<(String, String)> {
-    let mut labels = Vec::new();
-    let mut rest = text;
-    while let Some((name, value)) = rest.split_once('=') {
-        let name = name.trim_start_matches([',', ' ']).trim();
-        let Some(value) = value.trim_start().strip_prefix('"') else {
-            break;
-        };
-        let (value, behind) = unquote(value);
-        labels.push((name.to_owned(), value));
-        rest = behind;
-    }
-    labels.sort();
-    labels
-}
-
-/// The text up to the closing quote, and what stands behind it.
-fn unquote(text: &str) -> (String, &str) {
-    let mut value = String::new();
-    let mut chars = text.char_indices();
-    while let Some((at, c)) = chars.next() {
-        match c {
-            '"' => return (value, &text[at + 1..]),
-            '\\' => match chars.next() {
-                Some((_, 'n')) => value.push('\n'),
-                Some((_, other)) => value.push(other),
-                None => break,
-            },
-            QUOTED_BRACE => value.push('}'),
-            other => value.push(other),
-        }
-    }
-    (value, "")
+    known.unwrap_or((name, Kind::Unknown))
 }
 
 #[cfg(test)]
