@@ -6,7 +6,7 @@
 //!
 //! Sources: "Exposition formats" of the Prometheus documentation, "OpenMetrics 1.0" (both say what a page *should* be), and
 //! the lexers of Prometheus 2.42 (`model/textparse/promlex.l`, `openmetricslex.l`), which say what is taken in practice. We follow the lexers
-//! but for three things: labels must have commas between them, a negative time is a time, and a signed `NaN` is no number in either.
+//! but for three things, in which they differ from the documentation: labels must have commas between them, a line may begin with blanks, and a time may be negative.
 //! What Prometheus leaves open is open here too: samples are not compared with the type of their family.
 
 mod number;

@@ -178,6 +178,32 @@ fn faults_are_told_with_their_line_and_the_walk_goes_on() {
     );
 }
 
+/// What Prometheus 2.42 said to a page of this one line, asked by having it scrape each.
+#[test]
+fn the_judge_says_the_same_but_where_we_follow_the_specification() {
+    let taken = |line: &str| parse(line, Format::Text).all(|entry| entry.is_ok());
+    for line in [
+        "x{ a = \"1\"} 7",
+        "x{a=\"1\" ,} 7",
+        "x{a=\"1\",} 7",
+        "x {a=\"1\"} 7",
+        "x{a=\"1\"}7",
+        "x{} 7",
+        "x\t7",
+        "x{a=\"1\n2\"} 7",
+        "x{a=\"\\q\"} 7",
+        "# a comment\n\nx 7",
+    ] {
+        assert!(taken(line), "{line:?}");
+    }
+    for line in ["x 7\r", "x 0x1p3", "x 1e999", "x +nan", "x -nan"] {
+        assert!(!taken(line), "{line:?}");
+    }
+    // It takes the first and refuses the others; the format says otherwise.
+    assert!(!taken("x{a=\"1\" b=\"2\"} 7"));
+    assert!(taken("x 7 -5") && taken("  x 7"));
+}
+
 #[test]
 fn a_series_that_is_known_is_not_read_again_and_no_other_is_taken_for_it() {
     let page = "a{b=\"1\"} 5\na{b=\"1\"}  6 77\na{b=\"1\"}x 7\na {b=\"1\"} 8\na 9\na oops\na 10";
@@ -230,7 +256,7 @@ fn real_pages_are_read_whole() {
             }
         }
         assert_eq!(samples.next(), None);
-        assert!(read > 200, "{read}");
+        assert!(read > 150, "{read}");
         let types = entries
             .iter()
             .filter(|e| matches!(e, Entry::Type { kind, .. } if *kind != Kind::Unknown));
