@@ -1,4 +1,12 @@
-//! Live metrics: what the process trees of the instances use, kept for half an hour.
+//! Metrics: what the process trees of the instances use, and what programs say about themselves.
+//!
+//! | part | what it does |
+//! | --- | --- |
+//! | [`Sampler`], [`Live`] | the ticks of this engine, half an hour of them in memory |
+//! | [`exposition`] | reads Prometheus's text format and OpenMetrics; [`page`] does so for display |
+//! | [`store`] | keeps series for months, in files of its own, and answers queries |
+//!
+//! Each of the larger ones opens with its own theory of operation; this is that of the live part.
 //!
 //! **Owns** the [`Ring`]: one shared column of times and one `f32` column per series (a [`SeriesKey`]: metric × instance; instance 0 is the whole server),
 //! and the [`Sampler`], which turns two readings of the process table into CPU shares and totals per tree.
@@ -17,9 +25,7 @@
 //! alike. Time goes forward only: when the clock is set back, points that claim to be later than the newest tick are
 //! discarded.
 //!
-//! [`exposition`] reads the text formats of metrics; [`page`] reads one such page for display, and it is not kept. [`Page`] writes one.
-//!
-//! **Never**: reads a clock, spawns, opens a socket, or touches a disk.
+//! **Never** (the whole crate): reads a clock, starts a process, opens a socket. Only the [`store`] touches a disk.
 
 #![warn(missing_docs)]
 
@@ -30,6 +36,7 @@ mod page;
 mod process;
 mod query;
 mod ring;
+pub mod store;
 
 pub use expose::{Family, Format, Kind, Labels, Page};
 pub use live::{Live, Recorded};

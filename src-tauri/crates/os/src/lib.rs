@@ -8,6 +8,7 @@
 //! - [`guard`]: a small process that outlives a killed engine just long enough to end what the engine left.
 //! - [`Allocator`], [`give_back`], [`keep_little`]: where memory comes from, and how it goes back to the system.
 //! - [`usage`], [`machine`]: what this process uses, and where it runs.
+//! - [`read_at`], [`write_at`]: a place of a file.
 //! - [`launch`]: which environment and which program a child is started with.
 //!
 //! It never decides *whether* something is to be ended: that is the supervisor's.
@@ -18,6 +19,7 @@
 #![warn(missing_docs)]
 
 mod family;
+mod file;
 pub mod guard;
 pub mod launch;
 #[cfg(target_os = "linux")]
@@ -34,6 +36,7 @@ mod table;
 mod unix;
 
 pub use family::{family, kill_family};
+pub use file::{read_at, write_at};
 pub use mark::{MARK_VARIABLE, Mark};
 pub use memory::{ALLOCATOR, Allocator, give_back, keep_little};
 pub use own::{Machine, Usage, machine, usage};
