@@ -3,8 +3,11 @@
 //! | part | what it does |
 //! | --- | --- |
 //! | [`Sampler`], [`Live`] | the ticks of this engine, half an hour of them in memory |
+//! | [`Page`] | writes a page in either format |
 //! | [`exposition`] | reads Prometheus's text format and OpenMetrics; [`page`] does so for display |
 //! | [`store`] | keeps series for months, in files of its own, and answers queries |
+//! | [`scrape`] | reads the pages of targets into the store |
+//! | [`History`] | the ticks of this engine, in the store |
 //!
 //! Each of the larger ones opens with its own theory of operation; this is that of the live part.
 //!
@@ -31,14 +34,17 @@
 
 mod expose;
 pub mod exposition;
+mod history;
 mod live;
 mod page;
 mod process;
 mod query;
 mod ring;
+pub mod scrape;
 pub mod store;
 
 pub use expose::{Family, Format, Kind, Labels, Page};
+pub use history::History;
 pub use live::{Live, Recorded};
 pub use page::{MAX_PAGE_BYTES, MAX_PAGE_SAMPLES, PageError, page};
 pub use process::{Sampler, Totals, TreeSample, totals};

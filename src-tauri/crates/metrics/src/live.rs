@@ -47,6 +47,16 @@ impl Live {
             .query(query)
     }
 
+    /// Whether the ring reaches back to the beginning of a query; one that names none begins within it.
+    #[must_use]
+    pub fn reaches(&self, query: &MetricQuery) -> bool {
+        let ring = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        query.from.is_none_or(|from| {
+            ring.oldest()
+                .is_some_and(|oldest| oldest <= from + ring.interval())
+        })
+    }
+
     /// See [`Ring::series`].
     #[must_use]
     pub fn series(&self) -> Vec<SeriesInfo> {

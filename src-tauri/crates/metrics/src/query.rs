@@ -182,7 +182,7 @@ fn total(metric: Metric, columns: &[&Column], slot: usize) -> Option<f64> {
 }
 
 /// Shares and quantiles of several servers say nothing when they are added.
-fn is_additive(metric: Metric) -> bool {
+pub(crate) fn is_additive(metric: Metric) -> bool {
     !matches!(
         metric,
         Metric::CallErrorPercent | Metric::CallP50Ms | Metric::CallP95Ms | Metric::CallP99Ms

@@ -172,6 +172,11 @@ impl Ring {
         self.interval
     }
 
+    /// Time of the oldest tick.
+    pub(crate) fn oldest(&self) -> Option<Millis> {
+        self.slots().next().map(|slot| self.times[slot])
+    }
+
     /// Slots in use, oldest first.
     pub(crate) fn slots(&self) -> impl Iterator<Item = usize> + '_ {
         let slots = self.times.len();
