@@ -24,10 +24,11 @@ mod parse;
 pub mod resolve;
 pub mod secrets;
 mod text;
-mod units;
 
 pub use diff::{Change, ChangeKind, Effects, diff};
 pub use fleet::{DashboardSpec, Fleet, Profile, StreamSpec};
 pub use parse::parse;
 pub use resolve::expand;
 pub use text::{hash, unified_diff};
+
+use flotilla_contract::units;

@@ -23,6 +23,8 @@ pub mod metric;
 pub mod spec;
 pub mod state;
 pub mod tool;
+pub mod units;
+pub mod workflow;
 
 pub use command::{Caller, Command, Handler, dispatch};
 pub use error::{ErrorCode, WireError};

@@ -1,7 +1,8 @@
 //! Durations and sizes as people write them.
 
 /// Milliseconds of "500ms", "2s", "1m30s", "1h", "2d"; units from large to small, each once.
-pub(crate) fn parse_duration(text: &str) -> Option<u64> {
+#[must_use]
+pub fn parse_duration(text: &str) -> Option<u64> {
     const UNITS: &[(&str, u64)] = &[
         ("d", 86_400_000),
         ("h", 3_600_000),
@@ -26,7 +27,8 @@ pub(crate) fn parse_duration(text: &str) -> Option<u64> {
 }
 
 /// The shortest text that [`parse_duration`] reads as this.
-pub(crate) fn show_duration(ms: u64) -> String {
+#[must_use]
+pub fn show_duration(ms: u64) -> String {
     if ms == 0 {
         return "0s".into();
     }
@@ -42,7 +44,8 @@ pub(crate) fn show_duration(ms: u64) -> String {
 }
 
 /// Bytes of "512MiB", "1.5 GiB", "64KiB".
-pub(crate) fn parse_size(text: &str) -> Option<u64> {
+#[must_use]
+pub fn parse_size(text: &str) -> Option<u64> {
     let (number, unit) = text.split_at(text.find(|c: char| c.is_ascii_alphabetic())?);
     let shift = match unit {
         "KiB" => 10,
@@ -68,7 +71,8 @@ pub(crate) fn parse_size(text: &str) -> Option<u64> {
 }
 
 /// A size for people.
-pub(crate) fn show_size(bytes: u64) -> String {
+#[must_use]
+pub fn show_size(bytes: u64) -> String {
     let (unit, name) = match bytes {
         0..1_048_576 => (1_u64 << 10, "KiB"),
         1_048_576..1_073_741_824 => (1 << 20, "MiB"),
