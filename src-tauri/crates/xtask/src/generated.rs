@@ -23,16 +23,23 @@ const GENERATED: &[Generated] = &[Generated {
     ],
 }];
 
-/// The schema of `fleet.toml` is compared by a test of its crate, which writes it when told to.
-const SCHEMA: &str = "docs/fleet.schema.json";
-const SCHEMA_TEST: &[&str] = &[
-    "test",
-    "--quiet",
-    "--package",
-    "flotilla-config",
-    "--lib",
-    "the_published_schema_is_fresh",
+/// A schema that a test of its crate compares, which writes it when told to.
+struct Schema {
+    path: &'static str,
+    package: &'static str,
+}
+
+const SCHEMAS: &[Schema] = &[
+    Schema {
+        path: "docs/fleet.schema.json",
+        package: "flotilla-config",
+    },
+    Schema {
+        path: "docs/workflow.schema.json",
+        package: "flotilla-workflow",
+    },
 ];
+const SCHEMA_TEST: &str = "the_published_schema_is_fresh";
 
 /// Writes every generated file that is not fresh.
 pub(crate) fn write() -> Result<()> {
@@ -49,21 +56,25 @@ pub(crate) fn write() -> Result<()> {
         fs::write(&path, text).with_context(|| format!("failed to write {}", path.display()))?;
         println!("{} is written", file.path);
     }
-    let schema = || fs::read(root().join(SCHEMA)).ok();
-    let before = schema();
-    shell::quietly(shell::cargo().args(SCHEMA_TEST).env("FLOTILLA_GEN", "1"))?;
-    println!(
-        "{SCHEMA} is {}",
-        if schema() == before {
-            "fresh"
-        } else {
-            "written"
-        }
-    );
+    for schema in SCHEMAS {
+        let read = || fs::read(root().join(schema.path)).ok();
+        let before = read();
+        let test = [
+            "test",
+            "--quiet",
+            "--package",
+            schema.package,
+            "--lib",
+            SCHEMA_TEST,
+        ];
+        shell::quietly(shell::cargo().args(test).env("FLOTILLA_GEN", "1"))?;
+        let word = if read() == before { "fresh" } else { "written" };
+        println!("{} is {word}", schema.path);
+    }
     Ok(())
 }
 
-/// Fails when a committed file is not what would be generated. The schema is left to its test, which runs with the others.
+/// Fails when a committed file is not what would be generated. The schemas are left to their tests, which run with the others.
 pub(crate) fn check() -> Result<()> {
     for file in GENERATED {
         let (path, text) = render(file)?;

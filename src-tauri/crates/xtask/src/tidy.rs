@@ -44,6 +44,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("flotilla-server", &["contract", "engine"]),
     ("flotilla-store", &["contract"]),
     ("flotilla-supervisor", &["contract", "os"]),
+    ("flotilla-workflow", &["contract"]),
     ("flotilla-xtask", &[]),
 ];
 
