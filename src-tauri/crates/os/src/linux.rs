@@ -94,13 +94,15 @@ pub(crate) fn own_usage() -> Option<Usage> {
 
 /// sysinfo(2): loads are in parts of 65,536.
 pub(crate) fn machine() -> Machine {
-    let info = rustix::system::sysinfo();
+    // Words of the machine's own width.
     #[expect(clippy::cast_precision_loss, reason = "a load is far below 2^53")]
-    let load = |raw: u64| raw as f64 / 65_536.0;
-    let [one, five, fifteen] = info.loads;
+    fn load(raw: impl Into<u64>) -> f64 {
+        raw.into() as f64 / 65_536.0
+    }
+    let info = rustix::system::sysinfo();
     Machine {
         memory_bytes: (info.totalram as u64).saturating_mul(u64::from(info.mem_unit)),
-        load: [load(one.into()), load(five.into()), load(fifteen.into())],
+        load: info.loads.map(load),
     }
 }
 
