@@ -184,7 +184,8 @@ impl<'a> Parser<'a> {
             series_end = self.at;
         }
         self.at = series_end;
-        if !self.gap() && !(braces && self.format == Format::Text) {
+        let apart = self.gap() || (braces && self.format == Format::Text);
+        if !apart {
             return Err(expected("a space before the value", self.ahead()));
         }
         let (value, text) = self.number()?;
