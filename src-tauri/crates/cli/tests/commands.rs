@@ -117,6 +117,24 @@ impl Fleet for Scripted {
     fn gateway(&self) -> Option<flotilla_engine::Gateway> {
         None
     }
+    async fn metrics(&self, _: flotilla_engine::Format, _: flotilla_engine::Connections) -> String {
+        String::new()
+    }
+    fn agent_status(&self) -> Value {
+        json!({ "ok": true })
+    }
+    fn sockets(&self) -> (bool, bool) {
+        (false, false)
+    }
+    fn dashboard(
+        &self,
+        _: flotilla_engine::Connections,
+    ) -> flotilla_contract::dashboard::DashboardMetrics {
+        panic!("no dashboard is served here")
+    }
+    fn dashboard_every(&self) -> std::time::Duration {
+        std::time::Duration::ZERO
+    }
 }
 
 fn event(seq: u64) -> Event {

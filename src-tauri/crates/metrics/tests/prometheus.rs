@@ -1,6 +1,8 @@
 //! Debian's Prometheus as the judge: it and we scrape one target, and agree on every series at every moment; it and we answer the
 //! same queries over the same samples, and agree on every point.
 
+#![expect(clippy::unwrap_used, reason = "a test may panic")]
+
 use flotilla_metrics::{
     exposition::Format,
     scrape::{Fetch, Fetching, Page, ScrapeError, Scraper, SharedStore, Target},
@@ -352,7 +354,8 @@ async fn prometheus_and_we_see_the_same_target_and_answer_alike() {
             by: by.iter().map(|s| (*s).to_owned()).collect(),
         })
     };
-    let asked: [(&str, &str, Function, Option<Grouping>, Option<f64>); 12] = [
+    type Asked<'a> = (&'a str, &'a str, Function, Option<Grouping>, Option<f64>);
+    let asked: [Asked<'_>; 12] = [
         (
             "rate(calls_total[1s])",
             "calls_total",

@@ -146,10 +146,13 @@ struct Live {
     summary: watch::Receiver<RunSummary>,
 }
 
+/// What is wished for, once the run is seen.
+type Wishing = Box<dyn FnOnce(&Run) -> Result<Wish, String> + Send>;
+
 enum Order {
     Wish {
         by: String,
-        wish: Box<dyn FnOnce(&Run) -> Result<Wish, String> + Send>,
+        wish: Wishing,
         answer: oneshot::Sender<Result<RunSummary, String>>,
     },
     /// Reads something of the run.

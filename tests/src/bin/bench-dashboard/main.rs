@@ -19,7 +19,7 @@ fn main() -> anyhow::Result<()> {
     match &args.role {
         Some(measure::Role::Floor { port, every, bytes }) => floor::serve(*port, *every, *bytes),
         Some(measure::Role::Clients(wanted)) => clients::hold(wanted),
-        None => measure::main(&args),
+        None => measure::run(&args),
     }
 }
 

@@ -126,7 +126,7 @@ fn on_cpu(pin: Option<u32>, program: &str) -> Command {
 }
 
 #[tokio::main(flavor = "current_thread")]
-pub(crate) async fn main(args: &Args) -> Result<()> {
+pub(crate) async fn run(args: &Args) -> Result<()> {
     let mut figures: BTreeMap<(usize, Row), Vec<BTreeMap<&str, f64>>> = BTreeMap::new();
     let mut bytes = 1_500;
     for clients in &args.clients {

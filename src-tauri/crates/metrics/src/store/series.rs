@@ -273,8 +273,8 @@ mod tests {
             let source = here.source("a source");
             for (metric, labels) in &names {
                 let labels = labels.iter().map(|(k, v)| (k.as_str(), v.as_str().into()));
-                if let Ok(name) = SeriesName::new(metric, labels) {
-                    if here.find(&name).is_none() { here.add(source, name, metric.len() == 1); }
+                if let Ok(name) = SeriesName::new(metric, labels) && here.find(&name).is_none() {
+                    here.add(source, name, metric.len() == 1);
                 }
             }
             let ids: Vec<u32> = here.by_id.keys().copied().collect();

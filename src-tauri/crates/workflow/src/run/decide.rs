@@ -116,11 +116,12 @@ impl Run {
         // A timer of a try that is over may still come; what it is for decides, not that it comes.
         let due = work.until.is_some_and(|until| until <= now);
         match work.state {
-            StepState::Running if work.abort.is_none() => {
-                if timeout.is_some_and(|ms| work.tried.saturating_add(ms) <= now) {
-                    work.abort = Some(Abort::Late);
-                    self.out.push(Effect::Abort(task));
-                }
+            StepState::Running
+                if work.abort.is_none()
+                    && timeout.is_some_and(|ms| work.tried.saturating_add(ms) <= now) =>
+            {
+                work.abort = Some(Abort::Late);
+                self.out.push(Effect::Abort(task));
             }
             StepState::Retrying if due => self.ready.push_back(task),
             StepState::Waiting if due => self.waited(task),

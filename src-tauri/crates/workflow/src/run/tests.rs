@@ -135,7 +135,7 @@ impl Sim {
         true
     }
 
-    fn to_end(&mut self) -> &mut Self {
+    fn play_out(&mut self) -> &mut Self {
         while self.step() {}
         self
     }
@@ -197,7 +197,7 @@ fn yaml(steps: &[&str]) -> String {
 /// Runs these steps, of which some fail, to the end.
 fn check(steps: &[&str], fail: &str, state: RunState, states: &str) -> Sim {
     let mut sim = Sim::new(&yaml(steps), failing(fail));
-    sim.begin().to_end();
+    sim.begin().play_out();
     assert_eq!(
         (sim.run.state(), sim.states().as_str()),
         (state, states),
@@ -391,7 +391,7 @@ fn a_failed_item_fails_its_step_when_all_have_ended() {
     );
     sim.begin();
     assert_eq!(sim.flying.len(), 2);
-    sim.to_end();
+    sim.play_out();
     assert_eq!((sim.most, sim.begun.len()), (2, 4));
     let why = sim.run.steps[0].work.failed.clone().unwrap().error;
     assert_eq!(why, "1 of 4 items failed; item 1: no such host");
@@ -415,7 +415,7 @@ fn a_retry_waits_longer_each_time_and_names_its_failures() {
         sim.run.summary().waits.as_deref(),
         Some("a will be tried for the 2. time: busy 1")
     );
-    sim.to_end();
+    sim.play_out();
     let tries: Vec<_> = sim.run.steps[0]
         .work
         .tries
@@ -435,7 +435,7 @@ fn a_retry_waits_longer_each_time_and_names_its_failures() {
             &yaml(&["id: a, uses: shell, retry: { attempts: 3, on: [timeout] }"]),
             ends,
         );
-        sim.begin().to_end();
+        sim.begin().play_out();
         assert_eq!(sim.begun.len(), begun, "{failure:?}");
     }
 }
@@ -455,7 +455,7 @@ fn a_try_that_takes_too_long_is_ended_and_counts_as_a_timeout() {
         sim.run.steps[0].work.tries[0].failed.error,
         "it took longer than 5s"
     );
-    sim.to_end();
+    sim.play_out();
     assert_eq!(sim.run.state(), RunState::Completed);
     // The timer of the first try must not end the second.
     let mut sim = Sim::new(
@@ -492,14 +492,14 @@ fn approvals_wait_without_a_slot_for_a_filled_in_form() {
         sim.run.steps[2].work.input.as_deref(),
         Some(&json!({"ring": 2}))
     );
-    sim.to_end();
+    sim.play_out();
     assert_eq!(sim.run.state(), RunState::Completed);
     assert!(sim.ask(decide(true, json!({"ring": 2}))).is_err());
 
     let mut sim = Sim::new(steps, failing(""));
     sim.begin();
     sim.ask(decide(false, json!({"why": "freeze"}))).unwrap();
-    sim.to_end();
+    sim.play_out();
     assert_eq!(sim.states(), "ok failed, other completed, go blocked");
     assert_eq!(
         sim.run.summary().why.as_deref(),
@@ -507,7 +507,7 @@ fn approvals_wait_without_a_slot_for_a_filled_in_form() {
     );
 
     let mut sim = Sim::new(steps, failing(""));
-    sim.begin().to_end();
+    sim.begin().play_out();
     assert_eq!(
         sim.run.summary().why.as_deref(),
         Some("ok failed: nobody decided within 1h")
@@ -526,7 +526,7 @@ fn pause_starts_nothing_new_and_cancel_reaches_everything() {
     sim.begin();
     sim.ask(Wish::Pause).unwrap();
     assert!(sim.ask(Wish::Pause).is_err());
-    sim.to_end();
+    sim.play_out();
     assert_eq!(
         (sim.run.state(), sim.states().as_str()),
         (
@@ -542,7 +542,7 @@ fn pause_starts_nothing_new_and_cancel_reaches_everything() {
         (sim.run.state(), sim.aborted.len()),
         (RunState::Cancelling, 2)
     );
-    sim.to_end();
+    sim.play_out();
     assert_eq!(
         (sim.run.state(), sim.states().as_str()),
         (
@@ -569,7 +569,7 @@ fn a_run_that_takes_too_long_fails() {
     assert_eq!(sim.run.next_time(), Some(61_000));
     sim.now = 61_000;
     sim.on(Event::Time).unwrap();
-    sim.to_end();
+    sim.play_out();
     assert_eq!(
         (sim.run.state(), sim.states().as_str()),
         (RunState::Failed, "a cancelled, b cancelled")
@@ -590,7 +590,7 @@ fn skip_retry_and_restart_are_different_things() {
     ];
     let failed = || {
         let mut sim = Sim::new(&yaml(&steps), failing("b"));
-        sim.begin().to_end();
+        sim.begin().play_out();
         assert_eq!(
             sim.states(),
             "a completed, b failed, c blocked, d completed"
@@ -600,7 +600,7 @@ fn skip_retry_and_restart_are_different_things() {
     };
     let mut sim = failed();
     sim.ask(Wish::Skip(1)).unwrap();
-    sim.to_end();
+    sim.play_out();
     assert_eq!(
         (sim.run.state(), sim.states().as_str()),
         (
@@ -614,7 +614,7 @@ fn skip_retry_and_restart_are_different_things() {
         let mut sim = failed();
         sim.ends = failing("");
         sim.ask(wish).unwrap();
-        sim.to_end();
+        sim.play_out();
         assert_eq!(
             (sim.run.state(), sim.begun.join(" ").as_str()),
             (RunState::Completed, "b c")
@@ -634,7 +634,7 @@ fn skip_retry_and_restart_are_different_things() {
         (sim.aborted.len(), sim.states().as_str()),
         (1, "a running, b pending, c pending, d running")
     );
-    sim.to_end();
+    sim.play_out();
     assert_eq!(
         sim.states(),
         "a skipped, b completed, c completed, d completed"
@@ -645,10 +645,10 @@ fn skip_retry_and_restart_are_different_things() {
         "id: u, uses: shell",
     ];
     let mut sim = Sim::new(&yaml(&undo), failing("a"));
-    sim.begin().to_end();
+    sim.begin().play_out();
     sim.ends = failing("");
     sim.ask(Wish::Restart).unwrap();
-    sim.to_end();
+    sim.play_out();
     assert_eq!(
         (sim.run.state(), sim.states().as_str()),
         (RunState::Completed, "a completed, u skipped")
@@ -668,7 +668,7 @@ fn after_a_crash_only_what_may_run_twice_does() {
     sim.begin();
     let mut after = sim.killed_after(sim.journal.len(), failing(""), 0);
     assert_eq!(after.states(), "a waiting, b running, c running, d running");
-    after.to_end();
+    after.play_out();
     assert_eq!(
         after.states(),
         "a waiting, b completed, c completed, d completed"
@@ -680,7 +680,7 @@ fn after_a_crash_only_what_may_run_twice_does() {
     );
     assert!(after.run.view().steps[0].asks);
     after.ask(Wish::Retry(0)).unwrap();
-    after.to_end();
+    after.play_out();
     assert_eq!(after.run.state(), RunState::Completed);
     // What ends the engine each time is not done for ever.
     let mut sim = Sim::new(
@@ -707,7 +707,7 @@ fn records_are_read_as_they_were_written() {
         "id: z, uses: shell, needs: [a]",
     ];
     let mut sim = Sim::new(&yaml(&steps), failing("a"));
-    sim.begin().to_end();
+    sim.begin().play_out();
     sim.ask(Wish::Cancel).unwrap();
     sim.ask(Wish::Restart).unwrap();
     let place = sim.place("e");
@@ -858,7 +858,7 @@ proptest! {
         let mut seen = None;
         for draw in draws {
             let mut sim = Sim::of(Run::new(Arc::clone(&plan), facts(&plan)), ends(&steps), draw);
-            sim.begin().to_end();
+            sim.begin().play_out();
             prop_assert!(sim.run.state().ended(), "{} {:?}", sim.states(), sim.run.waits());
             prop_assert!(sim.most <= limit);
             in_order(&sim);
@@ -875,14 +875,14 @@ proptest! {
     ) {
         let plan = plan(&write(&steps, limit));
         let mut sim = Sim::of(Run::new(Arc::clone(&plan), facts(&plan)), ends(&steps), draw);
-        sim.begin().to_end();
+        sim.begin().play_out();
         for records in 0..=sim.journal.len() {
             let done: BTreeSet<_> = sim.journal[..records].iter().filter_map(|(_, record)| match record {
                 Record::End { task, .. } => Some(*task),
                 _ => None,
             }).collect();
             let mut after = sim.killed_after(records, ends(&steps), draw ^ 0x5555);
-            after.to_end();
+            after.play_out();
             prop_assert_eq!(after.ends(), sim.ends(), "killed after {} of {} records", records, sim.journal.len());
             for (_, record) in &after.journal {
                 if let Record::Try { task, .. } = record {
@@ -905,7 +905,7 @@ proptest! {
             sim.step();
         }
         if sim.ask(Wish::Cancel).is_ok() {
-            sim.to_end();
+            sim.play_out();
             prop_assert_eq!(sim.run.state(), RunState::Cancelled);
         }
         prop_assert!(sim.run.state().ended());
