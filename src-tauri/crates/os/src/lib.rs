@@ -38,7 +38,7 @@ mod unix;
 pub use family::{family, kill_family};
 pub use file::{read_at, write_at};
 pub use mark::{MARK_VARIABLE, Mark};
-pub use memory::{ALLOCATOR, Allocator, give_back, keep_little};
+pub use memory::{ALLOCATOR, Allocator, give_back, keep_little, rest};
 pub use own::{Machine, Usage, machine, usage};
 pub use table::{Kinship, Process, ProcessTable};
 

@@ -7,12 +7,46 @@ pub type Allocator = mimalloc::MiMalloc;
 /// See [`Allocator`].
 pub const ALLOCATOR: Allocator = mimalloc::MiMalloc;
 
-/// Gives memory that was freed back to the system: the allocator of the GNU C library keeps it for later, after a burst often
-/// for good. Walks all of the heap, which takes milliseconds: for a moment of rest, off the threads that answer. Other
-/// allocators give memory back by themselves, and nothing is done.
+use std::{
+    cell::Cell,
+    sync::atomic::{AtomicU32, Ordering},
+};
+
+/// How often memory was to be given back.
+static ASKED: AtomicU32 = AtomicU32::new(0);
+
+thread_local! {
+    static DONE: Cell<u32> = const { Cell::new(0) };
+}
+
+/// Gives memory that was freed back to the system: allocators keep it for later, after a burst often for good. Walks all of the heap
+/// that it can reach, which takes milliseconds: for a moment of rest, off the threads that answer. What [`ALLOCATOR`] keeps for other
+/// threads they give back when they [`rest`] next.
 pub fn give_back() {
+    ASKED.fetch_add(1, Ordering::Relaxed);
+    rest();
     #[cfg(all(target_os = "linux", target_env = "gnu"))]
     gnu::malloc_trim(0);
+}
+
+/// To be called by a thread that has nothing to do: gives back what it keeps, once after each [`give_back`]. Costs one read of memory
+/// otherwise.
+pub fn rest() {
+    let asked = ASKED.load(Ordering::Relaxed);
+    if DONE.replace(asked) != asked {
+        collect::mi_collect(true);
+    }
+}
+
+mod collect {
+    #[expect(
+        unsafe_code,
+        reason = "declares mi_collect as mimalloc has it; it may be called at any time, from any thread"
+    )]
+    unsafe extern "C" {
+        /// Frees what the calling thread keeps; with `force`, all of it.
+        pub(super) safe fn mi_collect(force: bool);
+    }
 }
 
 /// Lets large blocks go back to the system as soon as they are freed, from now on and in the whole process. By itself the
@@ -80,6 +114,10 @@ mod gnu {
 #[cfg(all(test, target_os = "linux", target_env = "gnu"))]
 mod tests {
     use super::*;
+    use std::sync::mpsc;
+
+    #[global_allocator]
+    static OURS: Allocator = ALLOCATOR;
 
     /// Resident memory that belongs to no file, in MiB.
     fn resident() -> u64 {
@@ -91,7 +129,32 @@ mod tests {
             / 1024
     }
 
+    // One test: two would measure each other.
     #[test]
+    fn what_was_freed_goes_back() {
+        what_another_thread_keeps_goes_back_when_it_rests();
+        what_a_burst_left_between_things_that_stay_goes_back();
+    }
+
+    fn what_another_thread_keeps_goes_back_when_it_rests() {
+        let before = resident();
+        let (burst, bursts) = mpsc::channel();
+        let (go, gone) = mpsc::channel::<()>();
+        let other = std::thread::spawn(move || {
+            // Small pieces, some of which stay, freed by somebody else.
+            let pieces: Vec<Vec<u8>> = (0..300_000).map(|n| vec![n as u8; 200]).collect();
+            burst.send(pieces).expect("somebody takes them");
+            gone.recv().expect("a word");
+            rest();
+            resident()
+        });
+        drop(bursts.recv().expect("pieces"));
+        give_back();
+        go.send(()).expect("it waits");
+        let after = other.join().expect("it ends");
+        assert!(after < before + 16, "{before} MiB before, {after} after");
+    }
+
     fn what_a_burst_left_between_things_that_stay_goes_back() {
         let before = resident();
         // The last of each pair stays, so that the top of the heap is never free.
