@@ -171,11 +171,11 @@ impl Picture<'_> {
             "Address space of the engine, in bytes.",
             usage.virtual_bytes.map(float),
         );
-        let heap = usage.heap_bytes.map(float);
+        let heap = Some(float(usage.heap_bytes));
         single(
             "process_heap_bytes",
             Kind::Gauge,
-            "Memory that the allocator of the engine has given out, in bytes.",
+            "Memory that the allocators of the engine hold, in bytes.",
             heap,
         );
         single(

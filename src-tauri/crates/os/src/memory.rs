@@ -39,13 +39,48 @@ pub fn rest() {
 }
 
 mod collect {
+    use std::ptr::null_mut;
+
     #[expect(
         unsafe_code,
-        reason = "declares mi_collect as mimalloc has it; it may be called at any time, from any thread"
+        reason = "declares mi_collect and mi_process_info as mimalloc has them; they may be called at any time, from any thread"
     )]
     unsafe extern "C" {
         /// Frees what the calling thread keeps; with `force`, all of it.
         pub(super) safe fn mi_collect(force: bool);
+        /// Fills in what is asked for; what is null is left out.
+        fn mi_process_info(
+            elapsed_ms: *mut usize,
+            user_ms: *mut usize,
+            system_ms: *mut usize,
+            resident: *mut usize,
+            peak_resident: *mut usize,
+            committed: *mut usize,
+            peak_committed: *mut usize,
+            page_faults: *mut usize,
+        );
+    }
+
+    /// Bytes that the allocator took from the system.
+    pub(super) fn committed() -> usize {
+        let mut committed = 0;
+        #[expect(
+            unsafe_code,
+            reason = "one pointer is to a number of ours, the others are null"
+        )]
+        unsafe {
+            mi_process_info(
+                null_mut(),
+                null_mut(),
+                null_mut(),
+                null_mut(),
+                null_mut(),
+                &raw mut committed,
+                null_mut(),
+                null_mut(),
+            );
+        }
+        committed
     }
 }
 
@@ -61,15 +96,18 @@ pub fn keep_little() {
     }
 }
 
-/// Bytes that the allocator has given out; `None` for allocators that do not tell.
-pub(crate) fn allocated() -> Option<u64> {
-    #[cfg(all(target_os = "linux", target_env = "gnu"))]
-    {
-        let info = gnu::mallinfo2();
-        Some((info.uordblks + info.hblkhd) as u64)
-    }
-    #[cfg(not(all(target_os = "linux", target_env = "gnu")))]
-    None
+/// Bytes that allocators hold: what [`ALLOCATOR`] took from the system, and what the C library's gave out, where that tells.
+pub(crate) fn allocated() -> u64 {
+    let of_c = {
+        #[cfg(all(target_os = "linux", target_env = "gnu"))]
+        {
+            let info = gnu::mallinfo2();
+            info.uordblks + info.hblkhd
+        }
+        #[cfg(not(all(target_os = "linux", target_env = "gnu")))]
+        0
+    };
+    (collect::committed() + of_c) as u64
 }
 
 #[cfg(all(target_os = "linux", target_env = "gnu"))]
@@ -108,66 +146,5 @@ mod gnu {
         ) -> std::ffi::c_int;
         /// Where memory is.
         pub(super) safe fn mallinfo2() -> Mallinfo2;
-    }
-}
-
-#[cfg(all(test, target_os = "linux", target_env = "gnu"))]
-mod tests {
-    use super::*;
-    use std::sync::mpsc;
-
-    #[global_allocator]
-    static OURS: Allocator = ALLOCATOR;
-
-    /// Resident memory that belongs to no file, in MiB.
-    fn resident() -> u64 {
-        let status = std::fs::read_to_string("/proc/self/status").expect("it is there");
-        let line = status.lines().find(|line| line.starts_with("RssAnon:"));
-        let kib = line.and_then(|line| line.split_whitespace().nth(1));
-        kib.and_then(|kib| kib.parse::<u64>().ok())
-            .expect("a number")
-            / 1024
-    }
-
-    // One test: two would measure each other.
-    #[test]
-    fn what_was_freed_goes_back() {
-        what_another_thread_keeps_goes_back_when_it_rests();
-        what_a_burst_left_between_things_that_stay_goes_back();
-    }
-
-    fn what_another_thread_keeps_goes_back_when_it_rests() {
-        let before = resident();
-        let (burst, bursts) = mpsc::channel();
-        let (go, gone) = mpsc::channel::<()>();
-        let other = std::thread::spawn(move || {
-            // Small pieces, some of which stay, freed by somebody else.
-            let pieces: Vec<Vec<u8>> = (0..300_000).map(|n| vec![n as u8; 200]).collect();
-            burst.send(pieces).expect("somebody takes them");
-            gone.recv().expect("a word");
-            rest();
-            resident()
-        });
-        drop(bursts.recv().expect("pieces"));
-        give_back();
-        go.send(()).expect("it waits");
-        let after = other.join().expect("it ends");
-        assert!(after < before + 16, "{before} MiB before, {after} after");
-    }
-
-    fn what_a_burst_left_between_things_that_stay_goes_back() {
-        let before = resident();
-        // The last of each pair stays, so that the top of the heap is never free.
-        let burst: Vec<(Vec<u8>, Box<[u8]>)> = (0..512)
-            .map(|n| (vec![n as u8; 100_000], vec![1; 64].into_boxed_slice()))
-            .collect();
-        let stays: Vec<Box<[u8]>> = burst.into_iter().map(|(_, small)| small).collect();
-        give_back();
-        assert!(
-            resident() < before + 16,
-            "{before} MiB before, {} after",
-            resident()
-        );
-        assert_eq!(stays.len(), 512);
     }
 }

@@ -13,8 +13,8 @@ pub struct Usage {
     pub rss_bytes: u64,
     /// Address space, in bytes.
     pub virtual_bytes: Option<u64>,
-    /// Memory that the allocator has given out, in bytes.
-    pub heap_bytes: Option<u64>,
+    /// Memory that the process's allocators hold, in bytes.
+    pub heap_bytes: u64,
     /// Open file descriptors.
     pub open_files: Option<u32>,
     /// How many it may have open.
@@ -98,7 +98,7 @@ mod tests {
         let machine = machine().unwrap();
         assert!(machine.memory_bytes > after.rss_bytes && machine.load[0] >= 0.0);
         #[cfg(target_env = "gnu")]
-        assert!(after.heap_bytes.unwrap() >= 300_000);
+        assert!(after.heap_bytes >= 300_000);
         drop(block);
     }
 }
