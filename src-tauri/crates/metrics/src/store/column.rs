@@ -141,9 +141,15 @@ fn whole(values: &[f64]) -> Option<(u8, Vec<i64>)> {
 
 fn at_power(value: f64, power: usize) -> Option<i64> {
     let number = (value * TEN[power]).round();
-    let same = (number / TEN[power]).to_bits() == value.to_bits();
+    if !(number.abs() <= 9_007_199_254_740_992.0) {
+        return None;
+    }
     #[expect(clippy::cast_possible_truncation, reason = "below 2^53")]
-    (same && number.abs() <= 9_007_199_254_740_992.0).then_some(number as i64)
+    let whole = number as i64;
+    // From the whole number, as it is read: it has no sign of zero.
+    #[expect(clippy::cast_precision_loss, reason = "below 2^53")]
+    let back = whole as f64 / TEN[power];
+    (back.to_bits() == value.to_bits()).then_some(whole)
 }
 
 fn encode_whole(power: u8, numbers: &[i64], out: &mut Vec<u8>) {
@@ -381,6 +387,8 @@ mod tests {
             bytes(&decimals).len()
         );
         assert_eq!(bytes(&[0.1; 120]).len(), 9);
+        let zeros = decode(&bytes(&[0.0, -0.0]), 2).unwrap();
+        assert!(zeros[1].is_sign_negative(), "{zeros:?}");
         assert_eq!(bytes(&[ABSENT; 120]).len(), 1);
         let times: Vec<i64> = (0..120).map(|i| 1_700_000_000_000 + i * 15_000).collect();
         let mut out = Vec::new();
