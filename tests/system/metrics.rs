@@ -89,7 +89,7 @@ impl Prometheus {
         fs::write(&config, format!(
             "global: {{ scrape_interval: 1s }}\nscrape_configs:\n  - job_name: a2a-mcp-server\n    static_configs: [{{ targets: [\"{target}\"] }}]\n"
         )).expect("a configuration");
-        let address = format!("127.0.0.1:{}", free_ports(0));
+        let address = format!("127.0.0.1:{}", free_ports(1));
         let child = Command::new("prometheus")
             .arg(format!("--config.file={}", config.display()))
             .arg(format!(
