@@ -181,6 +181,53 @@ async fn the_official_suite_passes_through_the_gateway_in_both_eras() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_fastmcp_client_is_asked_hears_progress_and_gives_up_through_the_gateway() {
+    let server = Server::start("conformance");
+    let config = format!(
+        "[gateway]\nnames = \"priority\"\n[servers.fixture]\nurl = {:?}\ngateway = {{ sharing = \"per_client\" }}\n",
+        server.url
+    );
+    let bed = Bed::new(&config).await;
+    settled(&bed, |view| offers(view, "fixture") > 0).await;
+    let url = bed.gateway();
+    let output = tokio::task::spawn_blocking(move || {
+        Command::new(foreign("python/bin/python"))
+            .arg(concat!(
+                env!("CARGO_MANIFEST_DIR"),
+                "/clients/fastmcp_client.py"
+            ))
+            .arg(url)
+            .output()
+            .expect("it runs")
+    })
+    .await
+    .unwrap();
+    assert!(output.status.success(), "{}", said(&output));
+    let seen: Value = serde_json::from_slice(&output.stdout).expect("JSON");
+    assert!(seen["tools"].as_u64() > Some(30), "{seen}");
+    assert_eq!(seen["text"], seen["after"], "{seen}");
+    for (what, says) in [
+        ("sampled", "an answer of the model"),
+        ("elicited", "action=decline"),
+        ("worked", "Done."),
+    ] {
+        let text = seen[what].as_str().unwrap_or_default();
+        assert!(text.contains(says), "{what}: {seen}");
+    }
+    assert_eq!(seen["heard"], json!([0.0, 50.0, 100.0]));
+    assert_eq!(seen["gave_up"], true, "{seen}");
+    let given_up = CallQuery {
+        ends: vec![CallEnd::Cancelled],
+        ..CallQuery::default()
+    };
+    bed.eventually("the call that was given up is over", async || {
+        let calls = bed.run::<GatewayCalls>(given_up.clone()).await.unwrap();
+        calls.len() == 1 && calls[0].target.as_deref() == Some("slow_compute")
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_official_sdks_list_and_call_through_the_gateway() {
     let (legacy, modern) = (fixture("legacy", "", ""), fixture("modern", "--modern", ""));
     let reference = program("flotilla-reference").display().to_string();
