@@ -123,6 +123,19 @@ pub(crate) fn suite(
     command.output().expect("the suite runs")
 }
 
+/// Runs the suite as it was before revision 2026-07-28.
+pub(crate) fn old_suite(url: &str) -> Output {
+    Command::new(foreign("node/node_modules/node/bin/node"))
+        .args([
+            &foreign("node/node_modules/conformance-0.1/dist/index.js"),
+            "server",
+            "--url",
+            url,
+        ])
+        .output()
+        .expect("the suite runs")
+}
+
 pub(crate) fn said(output: &Output) -> String {
     format!(
         "{}\n{}",
