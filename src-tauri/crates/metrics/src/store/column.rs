@@ -358,7 +358,7 @@ mod tests {
 
     #[test]
     fn what_series_hold_gets_short() {
-        // Steps as those of the anchors: multiplicative congruence, so that no seed is needed.
+        // Steps by multiplicative congruence, so that no seed is needed.
         let noise = |i: u64| (i.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 40) % 1000;
         let rows = 0..120_u64;
         let mut total = 1_000_000_u64;
