@@ -12,8 +12,8 @@
 //! server lets one be idle it says in `Keep-Alive`, or is learned when it closes one: from then on we are done with it
 //! earlier, because a request on a connection that is just being closed fails, and nobody can tell whether it was heard.
 //!
-//! There is *no task* for a connection in use: whoever waits for an answer does its reading and writing as well, in the same poll. To
-//! hand a request to another task and the answer back cost a third of all the CPU of a relayed call. One that has been idle for
+//! There is *no task* for a connection in use: whoever waits for an answer does its reading and writing as well, in the same poll, and
+//! nothing is handed from one task to another. One that has been idle for
 //! [`SWEEP`] gets a task, which does nothing but notice that the server closes it. An answer whose end nobody waits for goes back with
 //! its connection, and the next who takes it reads that end first, or takes another.
 

@@ -1,7 +1,7 @@
 //! Where the memory of a process comes from, and where it goes when there is no more use for it.
 
 /// The allocator of programs that host an engine, to be named as their `#[global_allocator]`. A relayed call spent a sixth of its
-/// time in the C library's, and a tenth less in all with this one. C code (`SQLite`) keeps to the C library's.
+/// time in the C library's. C code (`SQLite`) keeps to the C library's.
 pub type Allocator = mimalloc::MiMalloc;
 
 /// See [`Allocator`].

@@ -327,6 +327,60 @@ async fn a_modern_server_gets_its_headers_and_no_session() {
 }
 
 #[tokio::test]
+async fn marked_arguments_travel_in_headers_and_a_refusal_for_headers_asks_for_the_tools_once() {
+    let mut server = Server::start().await;
+    let session = server.modern().await;
+    let calling = || {
+        let (session, params) = (
+            session.clone(),
+            raw(&json!({"name": "t", "arguments": {"region": "eu"}})),
+        );
+        tokio::spawn(async move {
+            session
+                .request("tools/call", params, RequestOptions::default())
+                .await
+        })
+    };
+    let tools = json!({"resultType": "complete", "tools": [{"name": "t", "inputSchema": {"type": "object", "properties": {
+        "region": {"type": "string", "x-mcp-header": "Region"},
+    }}}]});
+
+    let call = calling();
+    let heard = server
+        .answer("POST tools/call", |id| refusal(400, id, -32020))
+        .await;
+    assert_eq!(
+        heard.header("mcp-param-region"),
+        "",
+        "nobody listed the tools"
+    );
+    server
+        .answer("POST tools/list", |id| result(id, tools.clone()))
+        .await;
+    let heard = server
+        .answer("POST tools/call", |id| {
+            result(id, json!({"resultType": "complete"}))
+        })
+        .await;
+    assert_eq!(heard.header("mcp-param-region"), "eu");
+    call.await.unwrap().unwrap();
+
+    let call = calling();
+    let heard = server
+        .answer("POST tools/call", |id| refusal(400, id, -32020))
+        .await;
+    assert_eq!(heard.header("mcp-param-region"), "eu");
+    server
+        .answer("POST tools/list", |id| result(id, tools.clone()))
+        .await;
+    let refused = call.await.unwrap();
+    assert!(
+        matches!(refused, Err(Error::Rpc { code: -32020, .. })),
+        "they are the same: {refused:?}"
+    );
+}
+
+#[tokio::test]
 async fn a_lost_session_is_renewed_once_for_all_and_the_refused_requests_are_sent_again() {
     type Refusal = fn(&Value) -> Response;
     let ways: [Refusal; 3] = [
