@@ -168,12 +168,22 @@ pub(crate) async fn follow(core: Arc<Core>) {
     }
 }
 
+/// How long after a burst of calls memory goes back to the system. More than once: a client may be slow to take its answer.
+const GIVE_BACK_AFTER: [Duration; 3] = [
+    Duration::ZERO,
+    Duration::from_secs(5),
+    Duration::from_secs(30),
+];
+
 /// What a burst of calls left in memory goes back to the system once it is over.
 pub(crate) async fn give_back(gateway: Gateway) {
     flotilla_os::keep_little();
     loop {
         gateway.rested().await;
-        let _ = tokio::task::spawn_blocking(flotilla_os::give_back).await;
+        for pause in GIVE_BACK_AFTER {
+            tokio::time::sleep(pause).await;
+            let _ = tokio::task::spawn_blocking(flotilla_os::give_back).await;
+        }
     }
 }
 

@@ -773,7 +773,12 @@ impl Inner {
             lock(&self.added).timed(added, now);
         }
         lock(&self.totals).note(ended.end, added);
-        let bytes = tally.bytes();
+        // What an answer weighed that broke off, or was too long, nobody counted.
+        let uncounted = match ended.end {
+            CallEnd::Failed | CallEnd::Cancelled => MUCH,
+            _ => 0,
+        };
+        let bytes = tally.bytes() + uncounted;
         let before = self.carried.fetch_add(bytes, Ordering::Relaxed);
         if before < MUCH && before + bytes >= MUCH {
             self.much.notify_one();
