@@ -24,6 +24,10 @@
 //! while it falls asleep turns the stop into one before a new start. A call wakes nothing else either: what waits for
 //! its next try, or gave up, follows the restart policy. Probes follow a process, so none wakes what has none.
 //!
+//! # Guests
+//! A client of the gateway may want a process of a stdio server to itself: a guest of a running instance, in its log and under
+//! its mark, so that what ends the instance ends its guests (see `guest`). Its input is its lease.
+//!
 //! # Nothing is left
 //! Every process carries a mark in its environment (boot, instance, spawn) and leads a group. A stop is only over when
 //! no member of the group, no descendant and no bearer of the mark is alive. When the engine itself is killed, the
@@ -33,8 +37,10 @@
 //! It speaks no MCP (a stdio child's pipes are handed out through [`Link`], the `mcp` probe comes in through
 //! [`Prober`]), reads no configuration, stores nothing, and never polls while nothing happens.
 
+mod capture;
 mod census;
 mod files;
+mod guest;
 mod health;
 mod output;
 mod pipe;
@@ -48,6 +54,7 @@ mod unit;
 mod view;
 
 pub use files::discard_logs;
+pub use guest::{Guest, GuestInput};
 pub use health::Found;
 pub use output::LogRing;
 pub use ports::{

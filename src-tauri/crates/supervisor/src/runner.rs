@@ -1,14 +1,12 @@
 //! The loop of one instance: waits for what happens, asks [`Unit`] and [`Health`] what it means, does it.
 //!
 //! One task per instance owns its child, its pipes and its state; nothing else writes them. What it does per turn is
-//! bounded: a flood of output is read in pieces, and paused when it exceeds [`FLOOD_BYTES`] in [`FLOOD_WINDOW`], so the
-//! flooding child waits on its own full pipe.
+//! bounded, reading its output too (see [`crate::capture`]).
 
 use crate::{
     Found, Place, Prober,
+    capture::{Capture, at, maybe},
     health::{Health, Turn, next_action},
-    output::Lines,
-    pipe::{Look, Pipe, look},
     ports::{Boxed, Endpoint, Resolved, Unresolved},
     probe,
     shared::{InstanceCell, Order, Seen, Shared},
@@ -27,15 +25,12 @@ use flotilla_contract::{
 };
 use flotilla_os::{Ending, Mark, signal_group, signal_process};
 use std::{
-    future::{Future, pending},
     process::ExitStatus,
     sync::{Arc, atomic::Ordering},
     time::{Duration, Instant},
 };
-use tokio::{sync::mpsc, time::sleep_until};
+use tokio::sync::mpsc;
 
-const FLOOD_BYTES: usize = 1 << 20;
-const FLOOD_WINDOW: Duration = Duration::from_millis(100);
 /// Lines kept with an exit.
 const LAST_LINES: usize = 20;
 /// How long after an exit its strays are looked for (its group is killed at once). The replacement goes first, and when
@@ -47,10 +42,7 @@ struct Process {
     child: tokio::process::Child,
     pid: u32,
     reaped: bool,
-    stderr: Option<Pipe>,
-    stdout: Option<Pipe>,
-    err_lines: Lines,
-    out_lines: Lines,
+    output: Capture,
 }
 
 pub(crate) struct Runner {
@@ -72,8 +64,6 @@ pub(crate) struct Runner {
     resolving: Option<Boxed<Result<Resolved, Unresolved>>>,
     tree: Option<Boxed<()>>,
     probing: Option<Boxed<(Found, Duration)>>,
-    flood: (Instant, usize),
-    reading_paused_until: Option<Instant>,
     correlation: Option<String>,
     ticket: u64,
     wanted: bool,
@@ -125,8 +115,6 @@ impl Runner {
             resolving: None,
             tree: None,
             probing: None,
-            flood: (now.mono, 0),
-            reading_paused_until: None,
             correlation: None,
             ticket: 0,
             wanted: false,
@@ -189,15 +177,10 @@ impl Runner {
     }
 
     async fn next(&mut self) -> Saw {
-        let process = &mut self.process;
-        let (exit, output): (_, Option<(Option<&Pipe>, Option<&Pipe>)>) = match process {
-            Some(p) if !p.reaped => (
-                Some(&mut p.child),
-                Some((p.stderr.as_ref(), p.stdout.as_ref())),
-            ),
+        let (exit, output) = match &mut self.process {
+            Some(p) if !p.reaped => (Some(&mut p.child), Some(&p.output)),
             _ => (None, None),
         };
-        let paused = self.reading_paused_until;
         let due = self.health.due.filter(|_| self.probing.is_none());
         tokio::select! {
             biased;
@@ -209,7 +192,7 @@ impl Runner {
             () = at(self.timer) => Saw::Timer,
             (found, took) = maybe(self.probing.as_mut()) => Saw::Found(found, took),
             () = at(due) => Saw::ProbeDue,
-            () = readable(output, paused) => Saw::Output,
+            () = maybe(output.map(Capture::ready)) => Saw::Output,
         }
     }
 
@@ -490,15 +473,11 @@ impl Runner {
                     .ports
                     .link
                     .open(&self.place, &self.spec, endpoint);
-                let (err_lines, out_lines) = Default::default();
                 self.process = Some(Process {
                     child,
                     pid,
                     reaped: false,
-                    stderr,
-                    stdout,
-                    err_lines,
-                    out_lines,
+                    output: Capture::new(stderr, stdout),
                 });
                 self.started(Some(pid));
                 Input::Spawned
@@ -534,7 +513,6 @@ impl Runner {
         let mut pid = 0;
         if let Some(process) = &mut self.process {
             process.reaped = true;
-            (process.stderr, process.stdout) = (None, None);
             pid = process.pid;
         }
         let excused = self.shared.ports.link.gone(&self.place);
@@ -720,55 +698,9 @@ impl Runner {
 
     // --- output -------------------------------------------------------------------------------------------------
 
-    /// Reads what is there; with `all`, until both pipes are empty (bounded: a flooding orphan may go on for ever).
     fn read_output(&mut self, all: bool) {
-        let mono = tokio::time::Instant::now().into_std();
-        if mono.duration_since(self.flood.0) > FLOOD_WINDOW {
-            self.flood = (mono, 0);
-        }
-        self.reading_paused_until = None;
-        let at = wall();
-        let files = self.shared.files.wanted().then(Vec::new);
-        let mut sink = Sink {
-            cell: &self.cell,
-            at,
-            files,
-        };
-        let Some(process) = &mut self.process else {
-            return;
-        };
-        let mut room = FLOOD_BYTES;
-        for (pipe, lines, stream) in [
-            (&mut process.stderr, &mut process.err_lines, Stream::Stderr),
-            (&mut process.stdout, &mut process.out_lines, Stream::Stdout),
-        ] {
-            while let Some(open) = pipe {
-                match look(
-                    open.take(|piece| lines.feed(piece, |line, cut| sink.line(stream, line, cut))),
-                ) {
-                    Look::Bytes(n) => {
-                        self.flood.1 += n;
-                        room = room.saturating_sub(n);
-                        if room == 0 || !all {
-                            break;
-                        }
-                    }
-                    Look::Empty => break,
-                    Look::End => {
-                        lines.finish(|line, cut| sink.line(stream, line, cut));
-                        *pipe = None;
-                    }
-                }
-            }
-            if all {
-                lines.finish(|line, cut| sink.line(stream, line, cut));
-            }
-        }
-        if let Some(text) = sink.files {
-            self.shared.files.append(&self.cell.id, text);
-        }
-        if self.flood.1 > FLOOD_BYTES {
-            self.reading_paused_until = Some(self.flood.0 + FLOOD_WINDOW);
+        if let Some(process) = &mut self.process {
+            process.output.read(&self.shared, &self.cell, all);
         }
     }
 
@@ -851,21 +783,6 @@ impl Drop for Runner {
     }
 }
 
-struct Sink<'a> {
-    cell: &'a InstanceCell,
-    at: Millis,
-    files: Option<Vec<u8>>,
-}
-
-impl Sink<'_> {
-    fn line(&mut self, stream: Stream, text: &[u8], cut: bool) {
-        self.cell.ring.push(self.at, stream, text, cut);
-        if let Some(files) = &mut self.files {
-            crate::files::format_line(files, self.at, stream, text);
-        }
-    }
-}
-
 fn terms(spec: &ServerSpec) -> Terms {
     let kind = match spec.transport {
         Transport::Stdio { .. } => Kind::Stdio,
@@ -907,33 +824,5 @@ pub(crate) fn now() -> Now {
     Now {
         mono: tokio::time::Instant::now().into_std(),
         wall: wall(),
-    }
-}
-
-async fn maybe<F: Future>(future: Option<F>) -> F::Output {
-    match future {
-        Some(future) => future.await,
-        None => pending().await,
-    }
-}
-
-async fn at(when: Option<Instant>) {
-    match when {
-        Some(when) => sleep_until(when.into()).await,
-        None => pending().await,
-    }
-}
-
-async fn readable(pipes: Option<(Option<&Pipe>, Option<&Pipe>)>, paused: Option<Instant>) {
-    let Some((err, out)) = pipes else {
-        return pending().await;
-    };
-    if let Some(until) = paused {
-        sleep_until(until.into()).await;
-    }
-    // An error shows itself at the next look.
-    tokio::select! {
-        _ = maybe(err.map(Pipe::ready)) => {}
-        _ = maybe(out.map(Pipe::ready)) => {}
     }
 }

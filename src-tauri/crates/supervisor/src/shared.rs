@@ -148,6 +148,13 @@ impl Shared {
         self.table.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// An instance that is there.
+    pub(crate) fn cell(&self, id: &InstanceId) -> Option<Arc<InstanceCell>> {
+        let table = self.table();
+        let slot = table.get(&id.server)?.slots.get(&id.index)?;
+        Some(Arc::clone(&slot.cell))
+    }
+
     fn dirty(&self) -> MutexGuard<'_, HashSet<ServerId>> {
         self.dirty.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -1,6 +1,7 @@
 //! The way in: what is declared and wanted, and how it ended.
 
 use crate::{
+    guest::{self, Guest},
     output::LogRing,
     ports::Ports,
     runner::{Runner, wall},
@@ -496,25 +497,23 @@ impl Supervisor {
 
     /// Notes the resident memory of an instance; the highest is told with its exit.
     pub fn note_rss(&self, id: &InstanceId, bytes: u64) {
-        if let Some(slot) = self
-            .shared
-            .table()
-            .get(&id.server)
-            .and_then(|entry| entry.slots.get(&id.index))
-        {
-            slot.cell.peak_rss.fetch_max(bytes, Ordering::Relaxed);
+        if let Some(cell) = self.shared.cell(id) {
+            cell.peak_rss.fetch_max(bytes, Ordering::Relaxed);
         }
+    }
+
+    /// Starts one more process of a running instance, over its standard streams, for one client alone, `whose` name is in the
+    /// log. What is declared of the server now holds for it. It ends when its input is dropped, or with its instance.
+    ///
+    /// # Errors
+    /// Why there is none, as a sentence without a final period.
+    pub async fn guest(&self, id: &InstanceId, whose: &str) -> Result<Guest, String> {
+        guest::invite(Arc::clone(&self.shared), id, whose).await
     }
 
     /// Adds a line to an instance's log (what was on a stdio server's stdout and is no protocol).
     pub fn log(&self, id: &InstanceId, stream: Stream, text: &str) {
-        let cell = self
-            .shared
-            .table()
-            .get(&id.server)
-            .and_then(|entry| entry.slots.get(&id.index))
-            .map(|slot| slot.cell.clone());
-        if let Some(cell) = cell {
+        if let Some(cell) = self.shared.cell(id) {
             self.shared.log(&cell, stream, text);
         }
     }
