@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use std::{
     sync::{
         Arc,
-        atomic::{AtomicU32, Ordering},
+        atomic::{AtomicU32, AtomicU64, Ordering},
     },
     time::{Duration, Instant},
 };
@@ -25,9 +25,10 @@ const LARGE: usize = 15 << 20;
 const TOO_LARGE: usize = 20 << 20;
 
 /// What a server is asked to do is the name of the tool.
-const TOOLS: [&str; 8] = [
+const TOOLS: [&str; 9] = [
     "fine",
     "hang",
+    "last_word",
     "bare_400",
     "garbage",
     "other_id",
@@ -42,6 +43,8 @@ struct Seen {
     calls: AtomicU32,
     /// Somebody who waited went away.
     left: Notify,
+    /// Bytes that were sent after the last word of a connection.
+    unheard: AtomicU64,
 }
 
 /// The body of the next message of HTTP, and its first line.
@@ -104,6 +107,20 @@ async fn misbehave(stream: TcpStream, seen: &Seen) -> std::io::Result<()> {
             ("200 OK", said(json!({ "tools": tools })))
         }
         (_, "fine") => ("200 OK", text("fine")),
+        (_, "last_word") => {
+            let answer = text("fine");
+            let head = format!(
+                "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n",
+                answer.len()
+            );
+            stream.get_mut().write_all(head.as_bytes()).await?;
+            stream.get_mut().write_all(answer.as_bytes()).await?;
+            // As when the machine is gone, or something in between forgot the connection: it stays open, and nothing comes.
+            let heard = tokio::io::copy(&mut stream, &mut tokio::io::sink()).await?;
+            seen.unheard.store(heard, Ordering::Relaxed);
+            seen.left.notify_one();
+            return Ok(());
+        }
         (_, "hang") => {
             // Until the other side closes.
             let gone = stream.read(&mut [0; 1]).await;
@@ -201,6 +218,32 @@ async fn a_server_that_hangs_lies_or_breaks_off_fails_only_the_call_it_does_it_t
         let answer = call("fine").await;
         assert_eq!(answer.pointer(fine), Some(&json!("fine")), "after {tool}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_connection_that_is_open_on_one_side_only_costs_one_wait_and_is_not_used_again() {
+    let seen = Arc::new(Seen::default());
+    let port = serve(Arc::clone(&seen)).await;
+    let settings = "timeout = \"2s\"\nbreaker = \"off\"\n[servers.bad.gateway.tools.fine]\nidempotent = true\n";
+    let bed = bed(port, settings).await;
+    let client = Client::connect(&bed.gateway(), "operator").await;
+    let call = async |tool: &str| client.call(&format!("bad__{tool}"), json!({})).await;
+    let fine = "/result/content/0/text";
+    assert_eq!(call("last_word").await.pointer(fine), Some(&json!("fine")));
+    // It may be repeated: sent into the void, then on another connection.
+    let calls = seen.calls.load(Ordering::Relaxed);
+    assert_eq!(call("fine").await.pointer(fine), Some(&json!("fine")));
+    tokio::time::timeout(Duration::from_secs(10), seen.left.notified())
+        .await
+        .expect("the connection is given up");
+    assert!(seen.unheard.load(Ordering::Relaxed) > 0, "it was used");
+    assert_eq!(seen.calls.load(Ordering::Relaxed), calls + 1);
+    // What may have run is not sent twice: this call fails, and only this one.
+    assert_eq!(call("last_word").await.pointer(fine), Some(&json!("fine")));
+    let answer = call("other_id").await;
+    let message = answer["error"]["message"].as_str().unwrap_or_default();
+    assert!(message.contains("2000 ms"), "{answer}");
+    assert_eq!(call("fine").await.pointer(fine), Some(&json!("fine")));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
