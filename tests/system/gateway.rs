@@ -312,21 +312,17 @@ async fn the_official_sdks_list_and_call_through_the_gateway() {
     );
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_legacy_server_asks_its_clients_back_and_progress_and_cancellation_pass() {
-    let node = foreign("node/node_modules/node/bin/node");
-    let everything =
-        foreign("node/node_modules/@modelcontextprotocol/server-everything/dist/index.js");
-    let port = free_ports(1).expect("a free port");
-    let bed = Bed::new(&format!(
-        "[servers.all]\ncommand = {node:?}\nargs = [{everything:?}, \"streamableHttp\"]\nport = {port}\nenv = {{ PORT = \"{{port}}\" }}\ngateway = {{ sharing = \"per_client\" }}\n"
-    ))
-    .await;
+/// Clients of both eras call what the server asks them back for.
+async fn round_trips(bed: &Bed) {
     // 13 tools for everybody, and those for clients that can be asked something.
-    settled(&bed, |view| offers(view, "all") > 13).await;
+    settled(bed, |view| offers(view, "all") > 13).await;
     let script = script("round-trips.mjs");
     let run = |line: &'static str| {
-        let (node, script, url) = (node.clone(), script.clone(), bed.gateway());
+        let (node, script, url) = (
+            foreign("node/node_modules/node/bin/node"),
+            script.clone(),
+            bed.gateway(),
+        );
         tokio::task::spawn_blocking(move || {
             let output = Command::new(node)
                 .args([&script, line, &url, "all__"])
@@ -336,34 +332,83 @@ async fn a_legacy_server_asks_its_clients_back_and_progress_and_cancellation_pas
             serde_json::from_slice::<Value>(&output.stdout).expect("a line of JSON")
         })
     };
-    let (legacy, modern) = (run("v1").await.unwrap(), run("v2").await.unwrap());
-    for answer in [&legacy, &modern] {
+    for line in ["v1", "v2"] {
+        let answer = run(line).await.unwrap();
         assert_eq!(
             (&answer["progress"], &answer["cancelled"], &answer["after"]),
             (&json!(3), &json!("cancelled"), &json!("Echo: still here")),
             "{answer}"
         );
-    }
-    // The server asks for roots on its own as well.
-    for question in ["sampling", "elicitation", "roots"] {
-        let asked = legacy["asked"].as_array().expect("a list");
-        assert!(asked.contains(&question.into()), "{question}: {legacy}");
-    }
-    for (tool, heard) in [
-        ("trigger-sampling-request", "context: ahoy"),
-        ("trigger-elicitation-request", "Name: Grace"),
-        ("get-roots-list", "file:///harbour"),
-    ] {
-        let named = Value::from(format!("all__{tool}"));
-        let heard_back = legacy["said"][tool].as_str().unwrap_or_default();
-        assert!(heard_back.contains(heard), "{tool}: {legacy}");
-        let lists = [&legacy, &modern].map(|answer| {
+        // The server asks for roots on its own as well.
+        for question in ["sampling", "elicitation", "roots"] {
+            let asked = answer["asked"].as_array().expect("a list");
+            assert!(asked.contains(&question.into()), "{question}: {answer}");
+        }
+        for (tool, heard) in [
+            ("trigger-sampling-request", "context: ahoy"),
+            ("trigger-elicitation-request", "Name: Grace"),
+            ("get-roots-list", "file:///harbour"),
+        ] {
+            let named = Value::from(format!("all__{tool}"));
+            let heard_back = answer["said"][tool].as_str().unwrap_or_default();
+            assert!(heard_back.contains(heard), "{tool}: {answer}");
             let tools = answer["tools"].as_array().expect("a list");
-            tools.contains(&named)
-        });
-        // A modern client shares the server's one connection, where there is no such tool.
-        assert_eq!(lists, [true, false], "{tool}");
+            assert!(tools.contains(&named), "{tool}: {answer}");
+        }
     }
+    // Who cannot be asked does not see what is only for those who can.
+    let mute = Client::connect(&bed.gateway(), "mute").await.tools().await;
+    assert!(mute.contains(&"all__echo".to_owned()), "{mute:?}");
+    assert!(
+        !mute.contains(&"all__get-roots-list".to_owned()),
+        "{mute:?}"
+    );
+}
+
+fn everything() -> (String, String) {
+    (
+        foreign("node/node_modules/node/bin/node"),
+        foreign("node/node_modules/@modelcontextprotocol/server-everything/dist/index.js"),
+    )
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_legacy_server_asks_its_clients_back_and_progress_and_cancellation_pass() {
+    let (node, everything) = everything();
+    let port = free_ports(1).expect("a free port");
+    let bed = Bed::new(&format!(
+        "[servers.all]\ncommand = {node:?}\nargs = [{everything:?}, \"streamableHttp\"]\nport = {port}\nenv = {{ PORT = \"{{port}}\" }}\ngateway = {{ sharing = \"per_client\" }}\n"
+    ))
+    .await;
+    round_trips(&bed).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn over_standard_streams_each_client_has_a_process_that_ends_with_it_and_with_the_server() {
+    let (node, everything) = everything();
+    let bed = Bed::new(&format!(
+        "[servers.all]\ncommand = {node:?}\nargs = [{everything:?}]\ngateway = {{ sharing = \"per_client\", client_idle = \"1s\" }}\n"
+    ))
+    .await;
+    round_trips(&bed).await;
+    // One for the server's own session, one for its lists: those of clients are gone, the modern client's after `client_idle`.
+    let processes = || bed.alive().len();
+    bed.eventually("the processes of clients end", async || processes() == 2)
+        .await;
+    let client = Client::connect(&bed.gateway(), "guest").await;
+    let answer = client.call("all__echo", json!({ "message": "ahoy" })).await;
+    let text = &answer["result"]["content"][0]["text"];
+    assert_eq!(text, "Echo: ahoy", "{answer}");
+    let log = bed.log("all").await;
+    assert!(
+        log.iter()
+            .any(|line| line.ends_with("started for guest alone")),
+        "{log:?}"
+    );
+    assert_eq!(processes(), 3);
+    // Stop is only over when nothing is left.
+    bed.stop(&["all"]).await;
+    assert_eq!(processes(), 0);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

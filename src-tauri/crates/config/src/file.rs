@@ -336,7 +336,7 @@ table! {
     ServerGateway {
         /// Whether clients see this server (default true).
         expose: Option<bool>,
-        /// Whose connection a call travels on; `per_client` for servers over HTTP only (default `shared`).
+        /// Whose connection a call travels on (default `shared`); with `per_client` a server over its standard streams has a process for each client.
         sharing: Option<Sharing>,
         /// With `per_client`: clients that may have a connection of their own, 1 to 10000 (default 32).
         #[schemars(range(min = 1, max = 10_000))]

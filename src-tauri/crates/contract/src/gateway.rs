@@ -204,7 +204,8 @@ pub enum Sharing {
     /// clients anything (sampling, elicitation, roots).
     #[default]
     Shared,
-    /// A connection for each legacy client, with that client's capabilities: the server may ask it. Servers over HTTP only.
+    /// A connection for each client that can be asked, with that client's capabilities: the server may ask it. A server over its
+    /// standard streams has a process for each.
     PerClient,
 }
 

@@ -148,7 +148,8 @@ impl Sessions {
         Ok((session, peer))
     }
 
-    /// A new session with an instance over HTTP, in the name of one client of the gateway.
+    /// A new session with an instance, in the name of one client of the gateway: over HTTP a connection of its own, over standard
+    /// streams a process of its own, which ends with the session.
     pub(crate) async fn open_for(
         &self,
         id: &InstanceId,
@@ -156,19 +157,41 @@ impl Sessions {
         limit: Duration,
     ) -> Result<(Session, Arc<Peer>), Error> {
         let seat = self.seat(id).ok_or(Error::Closed(Closed::Eof))?;
-        let target = seat.target.clone().ok_or_else(|| {
-            Error::Protocol("a server over its standard streams has one connection".to_owned())
-        })?;
         let options = Options {
             greet_timeout: limit,
             capabilities: client.capabilities,
             asked: Some(client.asked),
             ..Options::default()
         };
-        let session = Session::http(target, options);
+        let session = match &seat.target {
+            Some(target) => Session::http(target.clone(), options),
+            None => self.guest(id, &client.name, options).await?,
+        };
         let hint = self.facts.era_hint(&id.server);
         let peer = session.greet(hint).await?;
         Ok((session, Arc::new(peer)))
+    }
+
+    async fn guest(
+        &self,
+        id: &InstanceId,
+        whose: &str,
+        mut options: Options,
+    ) -> Result<Session, Error> {
+        let supervisor = self.supervisor.get().ok_or(Error::Closed(Closed::Ours))?;
+        let guest = supervisor
+            .guest(id, whose)
+            .await
+            .map_err(Error::Unreachable)?;
+        let (to, mut lines) = mpsc::channel::<Garbage>(GARBAGE);
+        options.garbage = Some(to);
+        let (supervisor, id, pid) = (supervisor.clone(), id.clone(), guest.pid);
+        tokio::spawn(async move {
+            while let Some(line) = lines.recv().await {
+                note_garbage(&supervisor, &id, &format!("[{pid}] "), &line);
+            }
+        });
+        Ok(Session::stdio(guest.output, guest.input, options))
     }
 
     /// Waits for the greeting, beginning it if nobody has. A failed one is begun anew at the next call.
@@ -373,12 +396,7 @@ impl Sessions {
                     () = until.cancelled() => return,
                     line = next(&mut garbage) => match line {
                         None => garbage = None,
-                        Some(line) => {
-                            if line.lost > 0 {
-                                supervisor.log(&id, Stream::Supervisor, &format!("{} lines on its standard output were not kept", line.lost));
-                            }
-                            supervisor.log(&id, Stream::Stdout, &line.text);
-                        }
+                        Some(line) => note_garbage(&supervisor, &id, "", &line),
                     },
                     news = notifications.next() => match news {
                         None => return,
@@ -389,6 +407,18 @@ impl Sessions {
             }
         });
     }
+}
+
+/// Writes a line that is no protocol into the instance's log.
+fn note_garbage(supervisor: &Supervisor, id: &InstanceId, label: &str, line: &Garbage) {
+    if line.lost > 0 {
+        let lost = format!(
+            "{label}{} lines on its standard output were not kept",
+            line.lost
+        );
+        supervisor.log(id, Stream::Supervisor, &lost);
+    }
+    supervisor.log(id, Stream::Stdout, &format!("{label}{}", line.text));
 }
 
 async fn next(garbage: &mut Option<mpsc::Receiver<Garbage>>) -> Option<Garbage> {

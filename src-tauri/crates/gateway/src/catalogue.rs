@@ -9,9 +9,9 @@ use crate::{
 use flotilla_contract::{
     ServerId,
     gateway::{Exposure, GatewaySpec},
+    tool::Era,
 };
 use flotilla_mcp::{List, serve};
-use serde_json::value::RawValue;
 use std::{collections::HashMap, sync::Arc};
 
 /// A server in the catalogue.
@@ -61,12 +61,20 @@ impl Default for Catalogue {
 /// In the order of their places.
 const LISTS: [List; 4] = [List::Tools, List::Prompts, List::Resources, List::Templates];
 
-/// An entry of a list, and whether only legacy clients see it.
+/// An entry of a list, and whether only clients see it that can be asked something.
 type Row = (String, bool);
 
+/// A list in the words of both eras.
 struct Text {
-    legacy: Box<RawValue>,
-    modern: Box<RawValue>,
+    plain: Eras,
+    /// For clients that can be asked something, where it is another one.
+    askable: Option<Eras>,
+}
+
+#[derive(PartialEq)]
+struct Eras {
+    legacy: Box<str>,
+    modern: Box<str>,
 }
 
 /// Why a name leads nowhere.
@@ -190,17 +198,24 @@ impl Catalogue {
         rows
     }
 
-    /// The result of a list request.
-    pub(crate) fn list(&self, list: List, modern: bool) -> &RawValue {
+    /// The result of a list request of a client that can be asked something, or cannot.
+    pub(crate) fn list(&self, list: List, era: Era, askable: bool) -> &str {
         let text = &self.texts[place(list)];
-        if modern { &text.modern } else { &text.legacy }
+        let text = match &text.askable {
+            Some(eras) if askable => eras,
+            _ => &text.plain,
+        };
+        match era {
+            Era::Modern => &text.modern,
+            Era::Legacy => &text.legacy,
+        }
     }
 
     /// Which lists a client would find different.
     pub(crate) fn differs_from(&self, other: &Self) -> [bool; 4] {
         [0, 1, 2, 3].map(|at| {
             let (ours, theirs) = (&self.texts[at], &other.texts[at]);
-            ours.modern.get() != theirs.modern.get() || ours.legacy.get() != theirs.legacy.get()
+            ours.plain != theirs.plain || ours.askable != theirs.askable
         })
     }
 
@@ -305,19 +320,21 @@ impl Text {
         } else {
             "private"
         };
-        let body = |modern: bool| {
-            let shown = items.iter().filter(|(_, own)| !(modern && *own));
+        let eras = |askable: bool| {
+            let shown = items.iter().filter(|(_, own)| askable || !own);
             let shown: Vec<&str> = shown.map(|(text, _)| text.as_str()).collect();
-            format!(r#""{}":[{}]"#, list.field(), shown.join(","))
+            let body = format!(r#""{}":[{}]"#, list.field(), shown.join(","));
+            Eras {
+                legacy: format!("{{{body}}}").into(),
+                modern: format!(
+                    r#"{{"resultType":"complete",{body},"ttlMs":{ttl},"cacheScope":"{scope}"}}"#
+                )
+                .into(),
+            }
         };
-        // The items are JSON, so both texts are.
-        let raw = |text| RawValue::from_string(text).unwrap_or_default();
         Self {
-            legacy: raw(format!("{{{}}}", body(false))),
-            modern: raw(format!(
-                r#"{{"resultType":"complete",{},"ttlMs":{ttl},"cacheScope":"{scope}"}}"#,
-                body(true)
-            )),
+            plain: eras(false),
+            askable: items.iter().any(|(_, own)| *own).then(|| eras(true)),
         }
     }
 }
@@ -330,9 +347,12 @@ mod tests {
     fn a_fleet_that_offers_nothing_has_lists_all_the_same() {
         let nothing = Catalogue::of(&GatewaySpec::default(), &[]);
         for catalogue in [Catalogue::default(), nothing] {
-            assert_eq!(catalogue.list(List::Tools, false).get(), r#"{"tools":[]}"#);
             assert_eq!(
-                catalogue.list(List::Templates, true).get(),
+                catalogue.list(List::Tools, Era::Legacy, false),
+                r#"{"tools":[]}"#
+            );
+            assert_eq!(
+                catalogue.list(List::Templates, Era::Modern, true),
                 r#"{"resultType":"complete","resourceTemplates":[],"ttlMs":0,"cacheScope":"private"}"#
             );
             assert_eq!(catalogue.differs_from(&Catalogue::default()), [false; 4]);

@@ -21,7 +21,8 @@ pub trait Fleet: Send + Sync + 'static {
     /// The one session of an instance, greeted within `limit`.
     fn shared(&self, instance: &InstanceId, limit: Duration) -> Boxed<Opened>;
 
-    /// A new session with an instance over HTTP, in the name of one client. It belongs to the caller.
+    /// A new session with an instance, in the name of one client: a connection over HTTP, a process over standard streams. It
+    /// belongs to the caller, and ends when that drops it.
     fn own(&self, instance: &InstanceId, client: AsClient, limit: Duration) -> Boxed<Opened>;
 
     /// A call needs a server that sleeps: starts it. Told within about `limit` whether it came up, and why not, as a sentence
@@ -63,6 +64,8 @@ pub struct Content {
 
 /// In whose name a session is opened.
 pub struct AsClient {
+    /// Its name, for logs.
+    pub name: String,
     /// The client's capabilities, as it declared them.
     pub capabilities: Option<Box<RawValue>>,
     /// Where the server's questions go.

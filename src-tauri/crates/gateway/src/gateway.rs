@@ -10,6 +10,7 @@ use crate::{
     fleet::{Fleet, Upstream},
     follow::{Followed, NotFollowed, Streams},
     keeper::SETTLES,
+    lent::Lent,
     limit::Limits,
     news::News,
     record::Tally,
@@ -45,7 +46,7 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 /// What was left or forgotten is looked for this often.
-const SWEEP: Duration = Duration::from_secs(30);
+const SWEEP: Duration = Duration::from_secs(5);
 /// From so many bytes on, what calls left in memory is worth giving back.
 const MUCH: u64 = 8 << 20;
 /// Nothing was carried for so long: calls have come to rest.
@@ -94,6 +95,7 @@ pub(crate) struct Inner {
     /// Places for those who ask servers what they offer.
     pub(crate) asking: Semaphore,
     pub(crate) clients: Clients,
+    pub(crate) lent: Lent,
     limits: Mutex<Limits>,
     cache: RwLock<Arc<Cache>>,
     pub(crate) faults: Faults,
@@ -139,6 +141,7 @@ impl Gateway {
             building: Mutex::default(),
             asking: Semaphore::new(crate::keeper::AT_ONCE),
             clients: Clients::default(),
+            lent: Lent::default(),
             limits: Mutex::new(Limits::new(&spec)),
             cache: RwLock::new(Arc::new(Cache::new(spec.cache, Instant::now()))),
             faults: Faults::default(),
@@ -549,8 +552,7 @@ fn traffic(server: &Arc<Server>, now: Instant) -> ServerTraffic {
         .is_some_and(|offer| offer.peer.era == Era::Legacy);
     let lost = match (legacy, server.is_per_client()) {
         (true, false) => vec!["It cannot ask its clients anything (sampling, elicitation, roots): its connection is shared".to_owned()],
-        (true, true) => vec!["Modern clients share one connection: its questions, and tools that it has only for clients that can be asked, reach legacy clients only".to_owned()],
-        (false, _) => Vec::new(),
+        _ => Vec::new(),
     };
     let mut traffic = lock(&server.rolling).traffic(now);
     traffic.queued = server.queued();
@@ -819,6 +821,7 @@ async fn sweep(inner: Weak<Inner>, ended: CancellationToken) {
         }
         let Some(inner) = inner.upgrade() else { return };
         inner.clients.sweep();
+        inner.lent.sweep(Instant::now());
         inner.limits().sweep(Instant::now());
         let open: std::collections::HashSet<String> = inner
             .clients

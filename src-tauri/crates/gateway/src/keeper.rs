@@ -230,6 +230,7 @@ async fn in_nobodys_name(inner: &Inner, instance: &InstanceId) -> Opened {
     const ABLE: &str = r#"{"sampling":{},"elicitation":{"form":{},"url":{}},"roots":{}}"#;
     let (to, mut asked) = mpsc::channel::<flotilla_mcp::Asked>(1);
     let client = AsClient {
+        name: "the gateway's lists".to_owned(),
         capabilities: RawValue::from_string(ABLE.to_owned()).ok(),
         asked: to,
     };

@@ -31,6 +31,7 @@ mod fleet;
 mod follow;
 mod gateway;
 mod keeper;
+mod lent;
 mod limit;
 mod names;
 mod news;

@@ -36,15 +36,10 @@ impl Gateway {
             }
             all.remove(&server.id);
         }
-        let most = server.exposure().max_clients;
-        if server.owned.load(Ordering::Relaxed) >= most {
-            return Err(Error::Unreachable(format!(
-                "{} has {most} connections of single clients, which is its limit (max_clients)",
-                server.id
-            )));
-        }
+        let counted = Counted::one(server)?;
         let (to, asked) = mpsc::channel(QUESTIONS);
         let client = AsClient {
+            name: session.identity.name.clone(),
             capabilities: session.capabilities.clone(),
             asked: to,
         };
@@ -58,7 +53,7 @@ impl Gateway {
                 session: upstream.clone(),
                 peer: Arc::clone(&peer),
                 used: Instant::now(),
-                _counted: Counted::one(server),
+                _counted: counted,
             },
         );
         Ok((upstream, peer))
@@ -84,9 +79,20 @@ impl Gateway {
 pub(crate) struct Counted(Arc<Server>);
 
 impl Counted {
-    fn one(server: &Arc<Server>) -> Self {
-        server.owned.fetch_add(1, Ordering::Relaxed);
-        Self(Arc::clone(server))
+    /// One more, if the server may have it.
+    pub(crate) fn one(server: &Arc<Server>) -> Result<Self, Error> {
+        let most = server.exposure().max_clients;
+        let more = |now| (now < most).then_some(now + 1);
+        server
+            .owned
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, more)
+            .map_err(|_| {
+                Error::Unreachable(format!(
+                    "{} has {most} connections of single clients, which is its limit (max_clients)",
+                    server.id
+                ))
+            })?;
+        Ok(Self(Arc::clone(server)))
     }
 }
 

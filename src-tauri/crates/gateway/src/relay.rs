@@ -5,6 +5,7 @@ use crate::{
     catalogue::Lost,
     clients::{Identity, Known, LEVELS, Session},
     gateway::{Gateway, Inner, wall},
+    lent::{Run, can_be_asked},
     limit::Standing,
     record::Tally,
     server::{Place, Refusal, Server},
@@ -122,8 +123,13 @@ fn span(wait: Duration) -> String {
 
 impl Target {
     /// What is sent, but for the name.
-    fn params<'a>(&'a self, call: &'a Call) -> Option<&'a RawValue> {
+    pub(crate) fn params<'a>(&'a self, call: &'a Call) -> Option<&'a RawValue> {
         self.params.as_deref().or(call.params.as_deref())
+    }
+
+    /// The field that is set on the way.
+    pub(crate) fn rename(&self) -> Option<(&'static str, String)> {
+        self.named.then(|| ("name", self.name.clone()))
     }
 }
 
@@ -134,10 +140,10 @@ enum Unkept {
 }
 
 /// What a call is for.
-struct Target {
-    server: Arc<Server>,
+pub(crate) struct Target {
+    pub(crate) server: Arc<Server>,
     /// The server's own name of the tool or prompt, or the URI.
-    name: String,
+    pub(crate) name: String,
     /// The parameters, where they are others than the client's.
     params: Option<Box<RawValue>>,
     /// `name` in them is to be the server's own.
@@ -145,6 +151,8 @@ struct Target {
     is_tool: bool,
     /// Running it twice is as good as once.
     repeatable: bool,
+    /// It says what the client was asked for in an earlier answer, which belongs to this client alone.
+    goes_on: bool,
 }
 
 impl Gateway {
@@ -209,8 +217,12 @@ impl Gateway {
             call.known.listed_tools.store(true, Ordering::Relaxed);
         }
         let catalogue = self.inner.catalogue(call.group.as_deref());
-        let modern = call.identity.era == Era::Modern;
-        Ok(catalogue.list(list, modern).get().into())
+        let capabilities = match &call.session {
+            Some(session) => session.capabilities.as_deref(),
+            None => fields.meta().client_capabilities,
+        };
+        let askable = can_be_asked(capabilities);
+        Ok(catalogue.list(list, call.identity.era, askable).into())
     }
 
     fn set_level(&self, call: &Call) -> Result<Json, Fault> {
@@ -282,6 +294,13 @@ impl Gateway {
     /// Whose a request is, in that server's words.
     fn target(&self, call: &Call) -> Result<Target, Fault> {
         let fields = Fields::of(call.params.as_deref());
+        let mut target = self.meant(call, &fields)?;
+        let answers = |key| fields.raw(key).is_some();
+        target.goes_on = answers("inputResponses") || answers("requestState");
+        Ok(target)
+    }
+
+    fn meant(&self, call: &Call, fields: &Fields<'_>) -> Result<Target, Fault> {
         let catalogue = self.inner.catalogue(call.group.as_deref());
         let missing = |key: &str| Fault::invalid(format!("{key} is missing"));
         let unknown = |what: &str, name: &str| {
@@ -300,6 +319,7 @@ impl Gateway {
                     named: true,
                     name: owner.name.clone(),
                     is_tool: true,
+                    goes_on: false,
                     server,
                 })
             }
@@ -314,6 +334,7 @@ impl Gateway {
                     named: true,
                     name: owner.name.clone(),
                     is_tool: false,
+                    goes_on: false,
                     repeatable: true,
                 })
             }
@@ -325,6 +346,7 @@ impl Gateway {
                     params: None,
                     named: false,
                     is_tool: false,
+                    goes_on: false,
                     repeatable: true,
                 })
             }
@@ -341,6 +363,7 @@ impl Gateway {
                     params: None,
                     named: false,
                     is_tool: false,
+                    goes_on: false,
                     repeatable: method == "tasks/get",
                 })
             }
@@ -361,6 +384,7 @@ impl Gateway {
                         named: false,
                         name: owner.name.clone(),
                         is_tool: false,
+                        goes_on: false,
                         repeatable: true,
                     });
                 }
@@ -377,6 +401,7 @@ impl Gateway {
                     params: None,
                     named: false,
                     is_tool: false,
+                    goes_on: false,
                     repeatable: true,
                 })
             }
@@ -431,9 +456,10 @@ impl Gateway {
             // An answer is kept as it was translated.
             whose: era_word(call.identity.era),
         };
-        let Some(ttl) = target.server.cache_ttl(target.is_tool, &target.name) else {
+        let ttl = target.server.cache_ttl(target.is_tool, &target.name);
+        let Some(ttl) = ttl.filter(|_| !target.goes_on) else {
             let result = self.send(call, target, tally).await?;
-            if target.is_tool && target.repeatable && !is_error(&result) {
+            if target.is_tool && target.repeatable && !target.goes_on && !is_error(&result) {
                 self.inner
                     .cache()
                     .consider(question, &result, Instant::now());
@@ -493,6 +519,12 @@ impl Gateway {
         let exposure = server.exposure();
         let deadline = Instant::now() + Duration::from_millis(exposure.total_timeout_ms);
         let tool = target.is_tool.then_some(target.name.as_str());
+        if target.goes_on
+            && let Some(held) = self.inner.lent.resume(call, target)
+        {
+            let run = held.map_err(Fault::invalid)?;
+            return self.finish(call, target, run, tally).await;
+        }
         let mut tried = Vec::new();
         let prefer = match &call.session {
             Some(session) if server.is_per_client() => session.bound_to(&server.id).await,
@@ -513,7 +545,7 @@ impl Gateway {
                 () = call.cancel.cancelled() => return Err(cancelled()),
             };
             let place = match place {
-                Ok(place) => place,
+                Ok(place) => Arc::new(place),
                 Err(refusal) => {
                     drop(admitted);
                     return Err(refuse(&refusal));
@@ -565,12 +597,40 @@ impl Gateway {
         }
     }
 
+    /// Goes on with a call that waited for its client.
+    async fn finish(
+        &self,
+        call: &Call,
+        target: &Target,
+        run: Run,
+        tally: &mut Tally,
+    ) -> Result<Json, Fault> {
+        let (server, place) = (&target.server, Arc::clone(&run.place));
+        tally.instance = Some(place.id().index);
+        let began = Instant::now();
+        let outcome = self.go_on(call, target, run).await;
+        tally.upstream = began.elapsed();
+        match outcome {
+            Ok((result, peer)) => {
+                place.observed(true, tally.upstream);
+                self.inner.tasks.note(&server.id, &result);
+                Ok(translated(call, result, &peer))
+            }
+            Err(error) => {
+                if let Some(ok) = blames_server(&error) {
+                    place.observed(ok, tally.upstream);
+                }
+                Err(fault_of(call, &server.id, error))
+            }
+        }
+    }
+
     /// One try at one instance.
     async fn attempt(
         &self,
         call: &Call,
         target: &Target,
-        place: &Place,
+        place: &Arc<Place>,
         deadline: Instant,
     ) -> Result<(Box<RawValue>, Arc<Peer>), Error> {
         self.inner
@@ -583,6 +643,10 @@ impl Gateway {
         let exposure = target.server.exposure();
         let left = deadline.saturating_duration_since(Instant::now());
         let limit = Duration::from_millis(exposure.timeout_ms).min(left);
+        if let Some(capabilities) = Self::lends(call, &target.server, &exposure) {
+            let run = self.lend(call, target, Arc::clone(place), capabilities, (limit, left));
+            return self.attend(call, target, run.await?).await;
+        }
         let (upstream, peer) = self.connect(call, &target.server, place, limit).await?;
         let _open = call
             .session
@@ -634,7 +698,7 @@ impl Gateway {
             on_notification: Some(to_notes),
             client_capabilities: client_capabilities(call),
             log_level: level,
-            rename: target.named.then(|| ("name", target.name.clone())),
+            rename: target.rename(),
             cancel: call.cancel.clone(),
             ..RequestOptions::default()
         };
@@ -647,14 +711,11 @@ impl Gateway {
         loop {
             tokio::select! {
                 biased;
-                Some(news) = progress.recv() => {
-                    self.inner.streams.chunk(call.followed(), &news.params, wall());
-                    call.say.progress(token, &news).await;
-                }
+                Some(news) = progress.recv() => self.progress(call, token, &news).await,
                 Some(note) = notes.recv() => call.say.note(&note).await,
                 outcome = &mut request => {
                     while let Ok(news) = progress.try_recv() {
-                        call.say.progress(token, &news).await;
+                        self.progress(call, token, &news).await;
                     }
                     while let Ok(note) = notes.try_recv() {
                         call.say.note(&note).await;
@@ -663,6 +724,14 @@ impl Gateway {
                 }
             }
         }
+    }
+
+    /// Progress goes to who called, and to who follows the call.
+    pub(crate) async fn progress(&self, call: &Call, token: Option<&RawValue>, news: &Progress) {
+        self.inner
+            .streams
+            .chunk(call.followed(), &news.params, wall());
+        call.say.progress(token, news).await;
     }
 
     /// Puts a modern server's questions to a legacy client and gives the parameters of the next round.
@@ -789,7 +858,7 @@ impl Said {
         let _ = self.0.send(message).await;
     }
 
-    async fn note(&self, note: &Notification) {
+    pub(crate) async fn note(&self, note: &Notification) {
         // Lists are ours: their changes are announced by us, once they are seen.
         if note.method.ends_with("/list_changed") {
             return;

@@ -2142,7 +2142,10 @@ export type Sharing =
    * clients anything (sampling, elicitation, roots).
    */
   | "shared"
-  /** A connection for each legacy client, with that client's capabilities: the server may ask it. Servers over HTTP only. */
+  /**
+   * A connection for each client that can be asked, with that client's capabilities: the server may ask it. A server over its
+   * standard streams has a process for each.
+   */
   | "per_client";
 
 /** One word for a screen, derived from process, health and admin. */

@@ -492,23 +492,10 @@ fn pooled(transport: &Transport) -> bool {
 }
 
 /// What a server says must have an effect on a server of its kind; what it inherits applies where it can.
-pub(super) fn fits(server: &Fields<'_>, transport: &Transport, spec: &mut Exposure) {
-    let pipes = matches!(transport, Transport::Stdio { .. });
-    let per_client = spec.sharing == Sharing::PerClient && !pipes;
+pub(super) fn fits(server: &Fields<'_>, transport: &Transport, spec: &Exposure) {
     let weighted = spec.balance == Balance::WeightedRoundRobin;
     if let Some(own) = server.get("gateway").and_then(|node| node.as_table()) {
-        if let Some(node) = own.get("sharing").filter(|_| pipes)
-            && node.as_str() == Some("per_client")
-        {
-            node.refuse::<()>(
-                "\"shared\": a server that speaks over its standard streams has one connection",
-            );
-        }
-        if !per_client
-            && own
-                .get("sharing")
-                .is_none_or(|node| node.as_str() != Some("per_client"))
-        {
+        if spec.sharing != Sharing::PerClient {
             own.without_effect("max_clients", "unless sharing is \"per_client\"");
             own.without_effect("client_idle", "unless sharing is \"per_client\"");
         }
@@ -521,8 +508,5 @@ pub(super) fn fits(server: &Fields<'_>, transport: &Transport, spec: &mut Exposu
         if !weighted {
             own.without_effect("weights", "unless balance is \"weighted_round_robin\"");
         }
-    }
-    if pipes {
-        spec.sharing = Sharing::Shared;
     }
 }

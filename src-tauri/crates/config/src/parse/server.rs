@@ -38,7 +38,7 @@ pub(super) fn server<'a>(name: &str, fields: Fields<'a>, defaults: &Defaults) ->
     if let Some(transport) = &transport {
         applicable(&fields, transport);
         check_fits(&fields, transport, &own.health.check);
-        gateway::fits(&fields, transport, &mut own.gateway);
+        gateway::fits(&fields, transport, &own.gateway);
     }
 
     let replicas = fields

@@ -844,7 +844,6 @@ fn what_is_wrong_with_a_server_at_the_gateway() {
     check_server(
         "command = \"x\"\ngateway = { sharing = \"per_client\", max_clients = 3, pool = { min = 1 } }",
         &[
-            "3:23 servers.a.gateway.sharing: found \"per_client\"; accepted is \"shared\": a server that speaks over its standard streams has one connection",
             "3:61 servers.a.gateway.pool: pool has no effect unless the server speaks plain HTTP on this machine; remove it",
         ],
     );
@@ -887,8 +886,8 @@ fn a_bound_that_is_only_inherited_follows() {
     );
     assert_eq!(
         (a.sharing, fleet.servers[1].gateway.sharing),
-        (Sharing::PerClient, Sharing::Shared),
-        "where it can"
+        (Sharing::PerClient, Sharing::PerClient),
+        "processes of their own, where it speaks over standard streams"
     );
 }
 
