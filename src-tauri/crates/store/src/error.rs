@@ -37,9 +37,9 @@ pub enum Error {
         /// What the writer last complained of.
         trouble: Option<String>,
     },
-    /// The event log's writer has ended.
-    #[error("use the event log: it is closed")]
-    Closed,
+    /// The writer of a file has ended.
+    #[error("use {0}: it is closed")]
+    Closed(&'static str),
 }
 
 impl Error {

@@ -1,4 +1,4 @@
-//! What outlives the engine: three SQLite files in its home, each with its own writer.
+//! What outlives the engine: four SQLite files in its home, each with its own writer.
 //!
 //! * `control.db`, through [`Control`]: overrides, revisions, agents, what was learned about servers, remembered ports,
 //!   operator actions. One connection; every call answers after its commit.
@@ -7,6 +7,8 @@
 //!   A burst of events therefore never delays a stop, and a slow disk never delays a producer.
 //! * `calls.db`, through [`CallLog`]: those calls through the gateway that are kept. They wait in a queue of 4,096; when the disk
 //!   is slower, calls are lost to it and counted in [`CallLog::lost`]. Kept for 14 days, and not more than 200,000.
+//! * `runs.db`, through [`RunLog`]: the journal of workflow runs. A call answers when what it was given is on disk; all calls that wait
+//!   share one transaction.
 //!
 //! Queues: the ring keeps the last 10,000 events for subscribers, and up to 100,000 while they are not on disk. Beyond that
 //! the oldest are lost to the disk; they are counted in [`LogState::lost`], and the log says so. A subscriber that falls out of the ring is told
@@ -24,11 +26,13 @@ mod control;
 mod database;
 mod error;
 mod events;
+mod runs;
 
 pub use calls::{CallLog, KeptCall};
 pub use control::{Action, Control, LatestRevision, NewAction, NewRevision, ServerMemory};
 pub use error::Error;
 pub use events::{EventLog, EventOptions, LogState, Received, Recent, Subscriber};
+pub use runs::{KeptRun, NewRecords, NewRun, RunLog, RunOptions};
 
 use flotilla_contract::Millis;
 use std::{path::PathBuf, sync::Arc};
@@ -56,6 +60,8 @@ pub struct Options {
     pub clock: Clock,
     /// The event log.
     pub events: EventOptions,
+    /// The journal of runs.
+    pub runs: RunOptions,
 }
 
 impl Options {
@@ -65,6 +71,7 @@ impl Options {
             home: home.into(),
             clock: system_clock(),
             events: EventOptions::default(),
+            runs: RunOptions::default(),
         }
     }
 }
@@ -77,6 +84,8 @@ pub struct Opened {
     pub events: EventLog,
     /// `calls.db`.
     pub calls: CallLog,
+    /// `runs.db`.
+    pub runs: RunLog,
     /// What an operator should know, each as a sentence ("control.db was corrupt …").
     pub notices: Vec<String>,
 }
@@ -87,12 +96,13 @@ pub struct Opened {
 /// # Errors
 /// When the files cannot be made or written at all (no directory, no permission, disk full).
 pub async fn open(options: Options) -> Result<Opened, Error> {
-    let (control, events, calls) = tokio::try_join!(
+    let (control, events, calls, runs) = tokio::try_join!(
         Control::open(&options),
         EventLog::open(&options),
-        CallLog::open(&options)
+        CallLog::open(&options),
+        RunLog::open(&options)
     )?;
-    let notices = [control.1, events.1, calls.1]
+    let notices = [control.1, events.1, calls.1, runs.1]
         .into_iter()
         .flatten()
         .collect();
@@ -100,6 +110,7 @@ pub async fn open(options: Options) -> Result<Opened, Error> {
         control: control.0,
         events: events.0,
         calls: calls.0,
+        runs: runs.0,
         notices,
     })
 }

@@ -2,12 +2,14 @@
 
 #![expect(clippy::unwrap_used, reason = "helpers of tests stop where they stand")]
 
+use flotilla_contract::workflow::{RunState, RunSummary};
 use flotilla_contract::{
     EventKind, InstanceId, ServerId, agent::Agent, command::EventQuery, event::NewEvent,
     state::Override, tool::Era,
 };
 use flotilla_store::{
-    EventOptions, NewAction, NewRevision, Opened, Options, Received, ServerMemory, open,
+    EventOptions, NewAction, NewRecords, NewRevision, NewRun, Opened, Options, Received,
+    RunOptions, ServerMemory, open,
 };
 use std::{
     path::Path,
@@ -731,4 +733,160 @@ async fn a_disk_that_refuses_is_told_and_nothing_is_lost_when_it_takes_again() {
         .await,
         (vec![1], false)
     );
+}
+
+fn summary(workflow: &str, state: RunState) -> RunSummary {
+    RunSummary {
+        run: 0,
+        workflow: workflow.into(),
+        state,
+        why: None,
+        by: "test".into(),
+        at: 1,
+        ended_at: None,
+        steps: 2,
+        ended: 0,
+        waits: None,
+    }
+}
+
+fn new_run(workflow: &str, at: u64) -> NewRun {
+    NewRun {
+        at,
+        facts: "{}".into(),
+        definition: "name: w".into(),
+        hash: "h".into(),
+        summary: summary(workflow, RunState::Running),
+    }
+}
+
+fn records(run: u64, from: u64, records: &str, state: Option<RunState>) -> NewRecords {
+    NewRecords {
+        run,
+        from,
+        at: 5 + from,
+        records: records.into(),
+        summary: state.map(|state| summary("a", state)),
+    }
+}
+
+#[tokio::test]
+async fn runs_are_kept_with_their_records_over_a_restart() {
+    let home = TempDir::new().unwrap();
+    let store = opened(&home).await;
+    let first = store.runs.create(new_run("a", 1)).await.unwrap();
+    let second = store.runs.create(new_run("b", 2)).await.unwrap();
+    assert_eq!((first, second), (1, 2));
+    store
+        .runs
+        .append(records(1, 0, "[1,2]", None))
+        .await
+        .unwrap();
+    store.runs.append(records(2, 0, "[9]", None)).await.unwrap();
+    store
+        .runs
+        .append(records(1, 2, "[3]", Some(RunState::Completed)))
+        .await
+        .unwrap();
+    // A place is taken once, and what is refused changes nothing and nobody else.
+    let (twice, other) = tokio::join!(
+        store
+            .runs
+            .append(records(1, 2, "[4]", Some(RunState::Failed))),
+        store.runs.append(records(2, 1, "[8]", None)),
+    );
+    assert!(twice.is_err() && other.is_ok());
+    store.runs.close(PATIENCE).await;
+    assert!(store.runs.append(records(1, 3, "[5]", None)).await.is_err());
+    drop(store);
+
+    let store = opened(&home).await;
+    let open = store.runs.unfinished().await.unwrap();
+    assert_eq!(
+        open.iter().map(|run| run.summary.run).collect::<Vec<_>>(),
+        [2]
+    );
+    assert_eq!(&*open[0].definition, "name: w");
+    let kept = store.runs.one(1).await.unwrap().unwrap();
+    assert_eq!(
+        (kept.summary.state, kept.hash.as_str()),
+        (RunState::Completed, "h")
+    );
+    assert_eq!(store.runs.one(3).await.unwrap(), None);
+    let told = store.runs.records(1).await.unwrap();
+    assert_eq!(told, [(5, "[1,2]".to_owned()), (7, "[3]".to_owned())]);
+    let numbers = async |workflow, before| {
+        let listed = store.runs.list(workflow, before, 10).await.unwrap();
+        listed.iter().map(|run| run.run).collect::<Vec<_>>()
+    };
+    assert_eq!(numbers(None, None).await, [2, 1]);
+    assert_eq!(numbers(Some("a"), None).await, [1]);
+    assert_eq!(numbers(None, Some(2)).await, [1]);
+    // A number is given once.
+    assert_eq!(store.runs.create(new_run("a", 3)).await.unwrap(), 3);
+}
+
+#[tokio::test]
+async fn many_runs_at_once_share_commits_and_keep_their_order() {
+    let home = TempDir::new().unwrap();
+    let store = opened(&home).await;
+    let mut tasks = tokio::task::JoinSet::new();
+    for _ in 0..70 {
+        let runs = store.runs.clone();
+        tasks.spawn(async move {
+            let run = runs.create(new_run("a", 1)).await.unwrap();
+            for from in 0..5 {
+                runs.append(records(run, from, &format!("[{from}]"), None))
+                    .await
+                    .unwrap();
+            }
+            run
+        });
+    }
+    while let Some(run) = tasks.join_next().await {
+        let told = store.runs.records(run.unwrap()).await.unwrap();
+        let told: Vec<_> = told.into_iter().map(|(_, text)| text).collect();
+        assert_eq!(told, ["[0]", "[1]", "[2]", "[3]", "[4]"]);
+    }
+}
+
+#[tokio::test]
+async fn retention_of_runs_by_count_and_by_age() {
+    let home = TempDir::new().unwrap();
+    let (mut options, now) = options(home.path());
+    options.runs = RunOptions {
+        keep_runs: 30,
+        keep_for: Duration::from_secs(24 * 3600),
+    };
+    let store = open(options).await.unwrap();
+    let today = now.load(Ordering::SeqCst);
+    // The first stays under way.
+    for number in 1..=80 {
+        let hash = format!("h{}", number % 2);
+        let run = NewRun {
+            hash,
+            ..new_run("a", today)
+        };
+        assert_eq!(store.runs.create(run).await.unwrap(), number);
+        let ended = (number > 1).then_some(RunState::Completed);
+        let records = records(number, 0, "[1]", ended);
+        store.runs.append(records).await.unwrap();
+    }
+    let left = async || {
+        let listed = store.runs.list(None, None, 1_000).await.unwrap();
+        listed.iter().map(|run| run.run).collect::<Vec<_>>()
+    };
+    store.runs.retain().await.unwrap();
+    let latest: Vec<u64> = (51..=80).rev().chain([1]).collect();
+    assert_eq!(left().await, latest);
+    assert!(store.runs.records(50).await.unwrap().is_empty());
+    assert_eq!(store.runs.records(51).await.unwrap().len(), 1);
+    now.fetch_add(2 * DAY_MS, Ordering::SeqCst);
+    store.runs.retain().await.unwrap();
+    assert_eq!(left().await, [1]);
+    // What is under way has its definition and its records, and numbers go on.
+    let open = store.runs.unfinished().await.unwrap();
+    assert_eq!(open.first().map(|run| run.hash.as_str()), Some("h1"));
+    assert_eq!(store.runs.records(1).await.unwrap().len(), 1);
+    assert_eq!(store.runs.create(new_run("a", today)).await.unwrap(), 81);
 }

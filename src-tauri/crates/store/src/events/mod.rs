@@ -295,7 +295,7 @@ impl EventLog {
         let mut state = self.shared.state.subscribe();
         match tokio::time::timeout(within, state.wait_for(|s| s.durable >= target)).await {
             Ok(Ok(_)) => Ok(()),
-            Ok(Err(_)) => Err(Error::Closed),
+            Ok(Err(_)) => Err(Error::Closed("the event log")),
             Err(_) => {
                 let now = self.shared.state.borrow().clone();
                 Err(Error::Flush {
@@ -317,8 +317,8 @@ impl EventLog {
         self.asks
             .send(Ask::Retain(answer))
             .await
-            .map_err(|_| Error::Closed)?;
-        answered.await.map_err(|_| Error::Closed)?
+            .map_err(|_| Error::Closed("the event log"))?;
+        answered.await.map_err(|_| Error::Closed("the event log"))?
     }
 
     /// Writes what is left, within this time, and closes the file. Events appended later stay in memory only.
