@@ -1,4 +1,4 @@
-//! The agent registry: what can be discovered, and what it offers.
+//! The agent registry: what can be discovered, and what it offers; and the [`work`] that workflow steps do on this machine.
 //!
 //! **Owns** the [`Registry`], a sorted map of agents in memory. **Loop, queues**: none. Every operation that changes
 //! something returns the [`Change`]s it made; the caller (the engine, which holds the one registry) writes them to the store and
@@ -9,13 +9,15 @@
 //!
 //! Whether an agent is enabled is the operator's word: deploying it anew never changes it.
 //!
-//! **Never**: calls an agent, reads a clock, or touches a disk.
+//! **Never**: the registry calls no agent, reads no clock and touches no disk; [`work`] decides nothing about a run, and touches nothing
+//! outside of the place that it is given.
 
 #![warn(missing_docs)]
 
 mod registry;
 mod server;
 mod validate;
+pub mod work;
 
 pub use registry::{Change, Error, MAX_AGENTS, Registry};
 pub use server::agent_of_server;

@@ -10,7 +10,7 @@ use std::{
 
 /// Which crates of ours each crate may build on. Siblings have no arrows between them; the engine alone wires them.
 const ARROWS: &[(&str, &[&str])] = &[
-    ("flotilla-agents", &["contract"]),
+    ("flotilla-agents", &["contract", "os"]),
     (
         "flotilla-cli",
         &["contract", "engine", "os", "remote", "server"],
@@ -33,6 +33,7 @@ const ARROWS: &[(&str, &[&str])] = &[
             "os",
             "store",
             "supervisor",
+            "workflow",
         ],
     ),
     ("flotilla-gateway", &["contract", "mcp"]),

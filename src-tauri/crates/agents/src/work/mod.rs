@@ -1,0 +1,63 @@
+//! The work of workflow steps on this machine: commands and files.
+//!
+//! Each takes what the step was given as JSON and gives JSON. What it does not know in its input it refuses, naming field and value. Output
+//! that is too large is cut, and says so. Secrets come as `${secret:NAME}`, are looked up at the last moment, and do not leave in an output as
+//! they are; what a command makes of one (its Base64, say) is not recognised.
+
+mod file;
+mod secrets;
+mod shell;
+mod workspace;
+
+pub use file::file;
+pub use secrets::{Lookup, secrets_in};
+pub use shell::shell;
+
+use flotilla_contract::workflow::Failure;
+use flotilla_os::Mark;
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+use std::{ffi::OsString, path::PathBuf};
+
+/// Why work was not done.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{error}")]
+pub struct WorkError {
+    /// Of which class.
+    pub failure: Failure,
+    /// What happened, as a sentence without a period.
+    pub error: String,
+}
+
+impl WorkError {
+    pub(crate) fn refused(error: impl Into<String>) -> Self {
+        Self {
+            failure: Failure::Refused,
+            error: error.into(),
+        }
+    }
+
+    pub(crate) fn failed(error: impl Into<String>) -> Self {
+        Self {
+            failure: Failure::Failed,
+            error: error.into(),
+        }
+    }
+}
+
+/// Where work is done.
+#[derive(Clone, Debug)]
+pub struct Place {
+    /// The workspace of the run; it exists.
+    pub root: PathBuf,
+    /// Marks every process that the work starts.
+    pub mark: Mark,
+    /// The environment of processes.
+    pub environment: Vec<(OsString, OsString)>,
+}
+
+/// The input of a step as its type.
+fn read<T: DeserializeOwned>(input: &Value) -> Result<T, WorkError> {
+    serde_json::from_value(input.clone())
+        .map_err(|error| WorkError::refused(format!("with: {error}")))
+}
