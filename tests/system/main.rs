@@ -14,3 +14,4 @@ mod metrics;
 mod reference;
 mod storm;
 mod surfaces;
+mod workflow;

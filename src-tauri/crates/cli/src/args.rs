@@ -94,6 +94,9 @@ pub(crate) enum Verb {
     Cache(Cache),
     /// Show the faults that are injected on purpose, inject one for a drill, or end one
     Fault(Fault),
+    /// Run workflows, watch their runs, decide about steps
+    #[command(subcommand)]
+    Workflow(Workflow),
     /// Check this machine: runtimes, ports, keyring, paths
     Doctor,
     /// Keep the secrets that fleet.toml refers to by name
@@ -102,6 +105,109 @@ pub(crate) enum Verb {
     /// Look after fleet.toml
     #[command(subcommand)]
     Config(Config),
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Workflow {
+    /// List the workflows of this home, and the templates that come with Flotilla
+    #[command(alias = "list")]
+    Templates,
+    /// Print the text of a workflow
+    Show {
+        /// Its name
+        name: String,
+    },
+    /// Check a definition whole; exit code 5 when it is not valid
+    Validate {
+        /// The file; - for standard input
+        file: PathBuf,
+    },
+    /// Say what a run would do; nothing runs
+    Plan(RunWorkflow),
+    /// Start a run
+    Run(RunWorkflow),
+    /// Start a run anew that takes over what its step does not need again
+    Replay {
+        /// Number of the run
+        run: u64,
+        /// The step from which on all is done again; everything without it
+        #[arg(long, value_name = "STEP")]
+        from: Option<String>,
+        /// With the definition as it is now
+        #[arg(long)]
+        current: bool,
+    },
+    /// List runs, the newest first; with a number, show one with its steps
+    Runs {
+        /// Number of a run
+        run: Option<u64>,
+        /// Only of this workflow
+        #[arg(long, value_name = "NAME", conflicts_with = "run")]
+        workflow: Option<String>,
+        /// How many
+        #[arg(long, short = 'n', value_name = "N", default_value_t = 20)]
+        limit: u32,
+        /// Show what went into this step and came out of it
+        #[arg(long, value_name = "STEP", requires = "run")]
+        step: Option<String>,
+    },
+    /// Start nothing new in a run
+    Pause(ThisRun),
+    /// Let a paused run go on
+    Resume(ThisRun),
+    /// End a run and everything that is at work in it
+    Cancel(ThisRun),
+    /// Run again, in the same run, what failed, was blocked or cancelled
+    Restart(ThisRun),
+    /// Skip a step: what needs it goes on
+    Skip(ThisStep),
+    /// Try a step again, now
+    Retry(ThisStep),
+    /// Say yes at an approval
+    Approve {
+        #[command(flatten)]
+        step: ThisStep,
+        /// A field of its form; JSON where it is no text
+        #[arg(long = "input", value_name = "NAME=VALUE")]
+        input: Vec<String>,
+    },
+    /// Say no at an approval
+    Reject {
+        #[command(flatten)]
+        step: ThisStep,
+        /// Why
+        #[arg(long, value_name = "TEXT")]
+        why: Option<String>,
+    },
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct RunWorkflow {
+    /// Name of the workflow
+    pub(crate) name: String,
+    /// A variable; JSON where it is no text
+    #[arg(long = "var", value_name = "NAME=VALUE")]
+    pub(crate) vars: Vec<String>,
+    /// Folder in which its commands and files are [default: one of its own in the home]
+    #[arg(long, value_name = "DIR")]
+    pub(crate) workspace: Option<PathBuf>,
+    /// Wait for its end; exit code 1 unless it completes
+    #[arg(long)]
+    pub(crate) wait: bool,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct ThisRun {
+    /// Number of the run
+    pub(crate) run: u64,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct ThisStep {
+    /// Number of the run
+    pub(crate) run: u64,
+    /// Id or name of the step
+    pub(crate) step: String,
 }
 
 #[derive(Debug, clap::Args)]

@@ -17,6 +17,7 @@ mod setup;
 mod show;
 mod table;
 mod traffic;
+mod workflow;
 
 use args::{Args, Verb};
 use clap::Parser;
@@ -95,6 +96,7 @@ async fn act(args: &Args) -> Result<(), Failure> {
         Verb::Breaker(breaker) => traffic::breaker(&to, breaker, out).await,
         Verb::Cache(cache) => traffic::cache(&to, cache, out).await,
         Verb::Fault(fault) => traffic::fault(&to, fault, out).await,
+        Verb::Workflow(verb) => workflow::workflow(&to, verb, out).await,
         Verb::Doctor => setup::doctor(&to, out).await,
         Verb::Secret(secret) => setup::secret(&to, secret, out).await,
         Verb::Config(config) => setup::config(&to, config, out).await,

@@ -596,6 +596,31 @@ fn says(what: &EventKind) -> String {
             .collect::<Vec<_>>()
             .join("; "),
         EventKind::AgentChanged { agent, change } => format!("{agent} {change}"),
+        EventKind::WorkflowRun {
+            run,
+            workflow,
+            state,
+            why,
+        } => {
+            let why = why.as_ref().map_or(String::new(), |why| format!(": {why}"));
+            format!("{workflow}, run {run}: {}{why}", state.word())
+        }
+        EventKind::WorkflowStep {
+            run,
+            workflow,
+            step,
+            state,
+            why,
+        } => {
+            format!("{workflow}, run {run}: {step} {}: {why}", state.word())
+        }
+        EventKind::WorkflowNotice {
+            run,
+            workflow,
+            message,
+        } => {
+            format!("{workflow}, run {run}: {message}")
+        }
         EventKind::EngineStarted { boot } => format!("boot {boot}"),
         EventKind::Registered
         | EventKind::Removed

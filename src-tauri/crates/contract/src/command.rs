@@ -16,6 +16,10 @@ use crate::{
     spec::Value as SpecValue,
     state::{ProcessState, Status},
     tool::{ToolCallRecord, ToolList},
+    workflow::{
+        ReplayParams, RunActParams, RunParams, RunQuery, RunRef, RunSummary, RunView, StepDetail,
+        StepRef, WorkflowInfo, WorkflowPlan, WorkflowRef, WorkflowShown, WorkflowText,
+    },
 };
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -195,6 +199,28 @@ commands! {
     "actions.read" actions_read ActionsRead(EventQuery) -> EventPage;
     #[doc = "Values of series over a span of time."]
     "metrics.query" metrics_query MetricsQuery(MetricQuery) -> MetricAnswer;
+    #[doc = "Workflows of this home, and templates that come with Flotilla."]
+    "workflow.list" workflow_list WorkflowList(Empty) -> Vec<WorkflowInfo>;
+    #[doc = "A workflow: its text, what it would do, what is wrong with it."]
+    "workflow.show" workflow_show WorkflowShow(WorkflowRef) -> WorkflowShown;
+    #[doc = "Check the text of a workflow whole; nothing is kept."]
+    "workflow.validate" workflow_validate WorkflowValidate(WorkflowText) -> WorkflowShown;
+    #[doc = "Say what a run would do, its variables filled in; nothing runs."]
+    "workflow.plan" workflow_plan WorkflowPlanCmd(RunParams) -> WorkflowPlan;
+    #[doc = "Start a run."]
+    "workflow.run" workflow_run WorkflowRun(RunParams) -> RunSummary;
+    #[doc = "Start a run that takes over from another what its step does not need again."]
+    "workflow.replay" workflow_replay WorkflowReplay(ReplayParams) -> RunSummary;
+    #[doc = "Runs, newest first."]
+    "workflow.runs" workflow_runs WorkflowRuns(RunQuery) -> Vec<RunSummary>;
+    #[doc = "A run with its steps."]
+    "workflow.view" workflow_view WorkflowView(RunRef) -> RunView;
+    #[doc = "A step of a run: what went in, what came out, tries that failed."]
+    "workflow.step" workflow_step WorkflowStep(StepRef) -> StepDetail;
+    #[doc = "Pause, resume, cancel or restart a run; skip, retry, approve or reject one of its steps."]
+    "workflow.act" workflow_act WorkflowAct(RunActParams) -> RunSummary;
+    #[doc = "Wait until a run has ended, for 30 s at most, and say how far it is."]
+    "workflow.wait" workflow_wait WorkflowWait(RunRef) -> RunSummary;
     #[doc = "Agents of the registry."]
     "agents.list" agents_list AgentsList(AgentFilter) -> Vec<Agent>;
     #[doc = "The registry in numbers."]

@@ -4,6 +4,7 @@ use crate::{
     InstanceId, Millis, ServerId,
     gateway::BreakerState,
     state::{HealthReport, LastExit},
+    workflow::{RunState, StepState},
 };
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -169,6 +170,43 @@ pub enum EventKind {
         /// `deployed`, `updated` or `removed`.
         change: String,
     },
+    /// A run of a workflow began, or ended.
+    #[serde(rename = "workflow:run")]
+    WorkflowRun {
+        /// Its number.
+        run: u64,
+        /// Name of the workflow.
+        workflow: String,
+        /// How far it is.
+        state: RunState,
+        /// Why, where that says more.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        why: Option<String>,
+    },
+    /// A step of a run failed, or asks a person.
+    #[serde(rename = "workflow:step")]
+    WorkflowStep {
+        /// Number of the run.
+        run: u64,
+        /// Name of the workflow.
+        workflow: String,
+        /// Id of the step.
+        step: String,
+        /// How far it is: `failed` or `waiting`.
+        state: StepState,
+        /// Why.
+        why: String,
+    },
+    /// A step of a run has something to tell people.
+    #[serde(rename = "workflow:notice")]
+    WorkflowNotice {
+        /// Number of the run.
+        run: u64,
+        /// Name of the workflow.
+        workflow: String,
+        /// What.
+        message: String,
+    },
     /// The engine is up.
     #[serde(rename = "engine:started")]
     EngineStarted {
@@ -204,6 +242,9 @@ impl EventKind {
             Self::ConfigApplied { .. } => "config:applied",
             Self::ConfigRejected { .. } => "config:rejected",
             Self::AgentChanged { .. } => "agent:changed",
+            Self::WorkflowRun { .. } => "workflow:run",
+            Self::WorkflowStep { .. } => "workflow:step",
+            Self::WorkflowNotice { .. } => "workflow:notice",
             Self::EngineStarted { .. } => "engine:started",
             Self::EngineStopped => "manager:shutdown",
         }

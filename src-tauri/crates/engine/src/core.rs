@@ -14,6 +14,7 @@ use crate::{
     sampling,
     sessions::{Doors, Sessions, lock},
     views::World,
+    workflows::Workflows,
 };
 use bytes::Bytes;
 use flotilla_agents::Registry;
@@ -28,7 +29,7 @@ use flotilla_contract::{
 use flotilla_gateway::Gateway;
 use flotilla_metrics::Live;
 use flotilla_os::{Mark, guard::Guard};
-use flotilla_store::{CallLog, Control, EventLog};
+use flotilla_store::{CallLog, Control, EventLog, RunLog};
 use flotilla_supervisor::{Events, Ports, Supervisor};
 use std::{
     collections::{BTreeMap, HashMap},
@@ -74,6 +75,7 @@ pub(crate) struct Core {
     pub(crate) control: Control,
     pub(crate) events: EventLog,
     pub(crate) calls: CallLog,
+    pub(crate) runs: RunLog,
     pub(crate) secrets: Arc<dyn SecretStore>,
     pub(crate) live: Live,
     pub(crate) tallies: Arc<Tallies>,
@@ -88,6 +90,7 @@ pub(crate) struct Core {
     pub(crate) playground: Playground,
     pub(crate) imports: Imports,
     pub(crate) clients: Clients,
+    pub(crate) workflows: Workflows,
     pub(crate) listeners: Mutex<Vec<Listener>>,
     pub(crate) notices: Mutex<Vec<String>>,
     pub(crate) sample_interval: Duration,
@@ -128,6 +131,7 @@ impl Core {
             .await
             .map_err(|e| unusable(e.to_string()))?;
         let (control, events, calls) = (opened.control, opened.events, opened.calls);
+        let runs = opened.runs;
         let mut notices = opened.notices;
         let secrets: Arc<dyn SecretStore> = open_secrets(home.path().to_owned()).await.into();
         let path = options
@@ -190,6 +194,12 @@ impl Core {
             ..Default::default()
         };
         let clients = Clients::new(home.path(), options.bridge);
+        let workflows = Workflows::new(
+            home.path(),
+            mark.narrow(&boot),
+            runs.clone(),
+            events.clone(),
+        );
         let core = Arc::new(Self {
             home,
             token: uuid::Uuid::new_v4().simple().to_string()
@@ -216,6 +226,8 @@ impl Core {
             playground: Playground::default(),
             imports: Imports::default(),
             clients,
+            workflows,
+            runs,
             listeners: Mutex::default(),
             notices: Mutex::new(notices),
             sample_interval,
@@ -226,6 +238,7 @@ impl Core {
         let caller = itself("engine");
         core.tell(None, &caller, EventKind::EngineStarted { boot });
         core.bring_back(&caller, meanwhile).await;
+        core.workflows.go_on(&core).await;
         core.clone().run_tasks();
         Ok(core)
     }
@@ -394,6 +407,7 @@ impl Core {
         self.tell(None, &caller, EventKind::EngineStopped);
         self.ending.cancel();
         self.gateway.end();
+        self.workflows.close().await;
         let left = self
             .supervisor
             .shutdown(SHUTDOWN, Some(&caller.correlation))
@@ -406,6 +420,7 @@ impl Core {
             tracing::warn!(%error, "failed to write the last events");
         }
         self.calls.close(FLUSH).await;
+        self.runs.close(FLUSH).await;
         self.control.close().await;
     }
 }

@@ -33,6 +33,10 @@ use flotilla_contract::{
     spec::{ServerSpec, Transport},
     state::HealthCode,
     tool::{ToolCallRecord, ToolList},
+    workflow::{
+        ReplayParams, RunActParams, RunParams, RunQuery, RunRef, RunSummary, RunView, StepDetail,
+        StepRef, WorkflowInfo, WorkflowPlan, WorkflowRef, WorkflowShown, WorkflowText,
+    },
 };
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -98,6 +102,27 @@ impl Core {
         )
         .await;
         result
+    }
+
+    /// Records what was done with a run, and what came of it.
+    async fn record_run(
+        &self,
+        caller: &Caller,
+        command: &str,
+        about: &str,
+        end: &Result<RunSummary, WireError>,
+    ) {
+        let (said, ok) = match end {
+            Ok(run) => (format!("run {} is {}", run.run, run.state.word()), true),
+            Err(error) => (format!("failed to {}", error.message), false),
+        };
+        self.record_actions(
+            caller,
+            command,
+            about,
+            std::iter::once((None, said.as_str(), ok)),
+        )
+        .await;
     }
 
     /// A server that failed for want of this secret is tried again.
@@ -615,6 +640,91 @@ impl Handler for Core {
         params: MetricQuery,
     ) -> Result<MetricAnswer, WireError> {
         Ok(self.live.query(&params))
+    }
+
+    async fn workflow_list(&self, _: &Caller, _: Empty) -> Result<Vec<WorkflowInfo>, WireError> {
+        self.workflows_listed().await
+    }
+
+    async fn workflow_show(
+        &self,
+        _: &Caller,
+        params: WorkflowRef,
+    ) -> Result<WorkflowShown, WireError> {
+        self.workflow_shown(&params.name).await
+    }
+
+    async fn workflow_validate(
+        &self,
+        _: &Caller,
+        params: WorkflowText,
+    ) -> Result<WorkflowShown, WireError> {
+        crate::workflows::shown(params.text).await
+    }
+
+    async fn workflow_plan(
+        &self,
+        _: &Caller,
+        params: RunParams,
+    ) -> Result<WorkflowPlan, WireError> {
+        self.workflow_planned(params).await
+    }
+
+    async fn workflow_run(
+        &self,
+        caller: &Caller,
+        params: RunParams,
+    ) -> Result<RunSummary, WireError> {
+        let name = params.name.clone();
+        let run = self.start_run(caller.actor.clone(), 0, params).await;
+        self.record_run(caller, "workflow.run", &name, &run).await;
+        run
+    }
+
+    async fn workflow_replay(
+        &self,
+        caller: &Caller,
+        params: ReplayParams,
+    ) -> Result<RunSummary, WireError> {
+        let of = format!("run {}", params.run);
+        let run = self.replay_run(caller, params).await;
+        self.record_run(caller, "workflow.replay", &of, &run).await;
+        run
+    }
+
+    async fn workflow_runs(
+        &self,
+        _: &Caller,
+        params: RunQuery,
+    ) -> Result<Vec<RunSummary>, WireError> {
+        self.runs_listed(params).await
+    }
+
+    async fn workflow_view(&self, _: &Caller, params: RunRef) -> Result<RunView, WireError> {
+        self.run_viewed(params.run).await
+    }
+
+    async fn workflow_step(&self, _: &Caller, params: StepRef) -> Result<StepDetail, WireError> {
+        self.step_viewed(params).await
+    }
+
+    async fn workflow_act(
+        &self,
+        caller: &Caller,
+        params: RunActParams,
+    ) -> Result<RunSummary, WireError> {
+        let step = params
+            .step
+            .as_deref()
+            .map_or(String::new(), |step| format!(", {step}"));
+        let what = format!("{} run {}{step}", params.act.word(), params.run);
+        let run = self.act_on_run(caller, params).await;
+        self.record_run(caller, "workflow.act", &what, &run).await;
+        run
+    }
+
+    async fn workflow_wait(&self, _: &Caller, params: RunRef) -> Result<RunSummary, WireError> {
+        self.run_waited(params.run).await
     }
 
     async fn agents_list(&self, _: &Caller, params: AgentFilter) -> Result<Vec<Agent>, WireError> {

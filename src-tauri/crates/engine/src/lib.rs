@@ -39,15 +39,18 @@ mod gateway;
 mod handler;
 mod home;
 mod imports;
+mod journal;
 mod playground;
 mod resolve;
 mod sampling;
 mod sessions;
 mod subscribe;
 mod views;
+mod workflows;
 
 pub use api::{Boot, Engine, Handle, Options, StartError};
 pub use families::Connections;
 pub use flotilla_gateway::{Body as GatewayBody, Followed, Gateway, NotFollowed};
 pub use flotilla_metrics::Format;
+pub use journal::RunJournal;
 pub use subscribe::{Outgoing, Subscription};

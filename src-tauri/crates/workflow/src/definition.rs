@@ -127,6 +127,16 @@ impl VarType {
             Self::Object => "object",
         }
     }
+
+    /// One of it, for messages: `an integer`.
+    pub(crate) fn one(self) -> String {
+        let article = if matches!(self, Self::Integer | Self::Object) {
+            "an"
+        } else {
+            "a"
+        };
+        format!("{article} {}", self.word())
+    }
 }
 
 /// One step.

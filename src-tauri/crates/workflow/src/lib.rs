@@ -13,7 +13,7 @@
 //! as the workflow's `concurrency`. At most 2,000 runs at once; more are refused.
 //!
 //! **Never**: does a step's work, evaluates code (expressions are CEL, which ends and reaches nothing), resolves a secret (a
-//! `${keyring:NAME}` stays what it is until an executor uses it), or forgets what it announced.
+//! `${secret:NAME}` stays what it is until an executor uses it), or forgets what it announced.
 
 #![warn(missing_docs)]
 

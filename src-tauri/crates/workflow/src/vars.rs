@@ -41,8 +41,8 @@ pub(crate) fn bind(
             None => say(
                 name,
                 format!(
-                    "it is not given and has no default; accepted is a {}",
-                    var.kind.word()
+                    "it is not given and has no default; accepted is {}",
+                    var.kind.one()
                 ),
             ),
         }
@@ -65,7 +65,7 @@ pub(crate) fn wrong(var: &Var, value: &Value) -> Option<String> {
         VarType::Object => value.is_object(),
     };
     if !fits {
-        return Some(format!("it is {value}; accepted is a {}", var.kind.word()));
+        return Some(format!("it is {value}; accepted is {}", var.kind.one()));
     }
     if !var.options.is_empty() && !var.options.contains(value) {
         let options: Vec<_> = var.options.iter().map(Value::to_string).collect();
@@ -86,7 +86,7 @@ pub fn read_text(kind: VarType, text: &str) -> Result<Value, String> {
         return Ok(Value::String(text.to_owned()));
     }
     serde_json::from_str(text)
-        .map_err(|_| format!("it is {text:?}; accepted is a {} as JSON", kind.word()))
+        .map_err(|_| format!("it is {text:?}; accepted is {} as JSON", kind.one()))
 }
 
 fn or_none(names: &[&str]) -> String {

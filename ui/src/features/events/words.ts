@@ -86,6 +86,18 @@ export function say(event: Event): Said {
       };
     case 'agent:changed':
       return { sentence: `Agent ${event.agent} ${event.change}`, shape: null };
+    case 'workflow:run':
+      return {
+        sentence: `${event.workflow}, run ${event.run}: ${event.state}${event.why ? `: ${event.why}` : ''}`,
+        shape: event.state === 'failed' ? 'failed' : null,
+      };
+    case 'workflow:step':
+      return {
+        sentence: `${event.workflow}, run ${event.run}: ${event.step} ${event.state}: ${event.why}`,
+        shape: event.state === 'failed' ? 'failed' : null,
+      };
+    case 'workflow:notice':
+      return { sentence: `${event.workflow}, run ${event.run}: ${event.message}`, shape: null };
     case 'engine:started':
       return { sentence: 'The engine started', shape: null };
     case 'manager:shutdown':

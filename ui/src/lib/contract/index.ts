@@ -995,6 +995,42 @@ export type EventKind =
     /** `deployed`, `updated` or `removed`. */
     change: string;
   }
+  /** A run of a workflow began, or ended. */
+  | {
+    kind: "workflow:run";
+    /** Its number. */
+    run: number;
+    /** Name of the workflow. */
+    workflow: string;
+    /** How far it is. */
+    state: RunState;
+    /** Why, where that says more. */
+    why?: string;
+  }
+  /** A step of a run failed, or asks a person. */
+  | {
+    kind: "workflow:step";
+    /** Number of the run. */
+    run: number;
+    /** Name of the workflow. */
+    workflow: string;
+    /** Id of the step. */
+    step: string;
+    /** How far it is: `failed` or `waiting`. */
+    state: StepState;
+    /** Why. */
+    why: string;
+  }
+  /** A step of a run has something to tell people. */
+  | {
+    kind: "workflow:notice";
+    /** Number of the run. */
+    run: number;
+    /** Name of the workflow. */
+    workflow: string;
+    /** What. */
+    message: string;
+  }
   /** The engine is up. */
   | {
     kind: "engine:started";
@@ -1060,6 +1096,19 @@ export interface Exposure {
   tools: Record<string, ToolSpec>;
 }
 
+/** Why a try of a step failed, as far as it decides about another. */
+export type Failure =
+  /** It took longer than its step allows. */
+  | "timeout"
+  /** What it works with could not be reached or was busy: nothing was done. */
+  | "unavailable"
+  /** The work ran and failed: an exit code, an error of a tool, a status of HTTP. */
+  | "failed"
+  /** It was not begun for what was asked: a malformed input, something that is not allowed. Another try would end the same. */
+  | "refused"
+  /** The engine ended while it ran, so nobody knows how far it got. */
+  | "interrupted";
+
 /** Why a call failed, as far as trying again is concerned. */
 export type FailureClass =
   /** Nothing speaks against another try. */
@@ -1107,6 +1156,16 @@ export interface FaultParams {
   drops?: number;
   /** How long, in milliseconds (default 10 min, up to 24 h); 0 ends it now. */
   for_ms?: number;
+}
+
+/** Something wrong with a definition. */
+export interface Finding {
+  /** Where: `steps.build.needs`, `vars.days.default`; empty for the text as a whole. */
+  path: string;
+  /** What is wrong and what is accepted. */
+  message: string;
+  /** Line of the text, from 1, where it is known. */
+  line?: number;
 }
 
 /** Numbers over a fleet (the vocabulary of the dashboard; healthy and unhealthy count running servers only). */
@@ -1739,6 +1798,24 @@ export interface PlanParams {
   replicas?: number;
 }
 
+/** A step of a workflow that does not run. */
+export interface PlannedStep {
+  /** Its id. */
+  id: string;
+  /** Its name for people, where it has one. */
+  name?: string;
+  /** What does its work. */
+  uses: string;
+  /** Ids of the steps that it needs. */
+  needs: string[];
+  /** When it runs, as it is written. */
+  condition?: string;
+  /** When it is skipped, as it is written. */
+  skip_if?: string;
+  /** What it is given, expressions not worked out. */
+  with: Record<string, unknown>;
+}
+
 /**
  * Connections to one instance that speaks plain HTTP on this machine. Elsewhere connections are kept by the HTTP client's own
  * rules, and a server on standard streams has its one pair of pipes.
@@ -1867,6 +1944,16 @@ export interface RemoveParams {
   reason?: string;
 }
 
+/** A run to start that takes over from another what its step does not need again. */
+export interface ReplayParams {
+  /** The other run. */
+  run: number;
+  /** The step from which on all is done again; everything without it. */
+  from?: string;
+  /** With the definition as it is now, instead of that of the other run. */
+  current?: boolean;
+}
+
 /** What happens when a process exits that nobody stopped. */
 export interface RestartPolicy {
   /** When it is started again. */
@@ -1941,6 +2028,112 @@ export interface RollbackParams {
   number: number;
   /** Why. */
   reason?: string;
+}
+
+/** What can be done with a run. */
+export type RunAct =
+  /** Start nothing new. */
+  | "pause"
+  /** Go on. */
+  | "resume"
+  /** End it and everything that is at work. */
+  | "cancel"
+  /** Run again what failed, was blocked or cancelled, in the same run. */
+  | "restart"
+  /** Skip a step: what needs it goes on. */
+  | "skip"
+  /** Try a step again, now. */
+  | "retry"
+  /** Say yes at an approval. */
+  | "approve"
+  /** Say no at an approval. */
+  | "reject";
+
+/** What is to be done with a run. */
+export interface RunActParams {
+  /** The run. */
+  run: number;
+  /** What. */
+  act: RunAct;
+  /** The step, by id or name, where the act is about one. */
+  step?: string;
+  /** With `approve`: the fields of the form. With `reject`: `why`. */
+  input?: Record<string, unknown>;
+}
+
+/** A run to start. */
+export interface RunParams {
+  /** Name of the workflow. */
+  name: string;
+  /** Values of variables, over their defaults. */
+  vars?: Record<string, unknown>;
+  /** Folder in which its commands and files are (default: one of its own in the home). */
+  workspace?: string;
+}
+
+/** Which runs to list. */
+export interface RunQuery {
+  /** Only of this workflow. */
+  workflow?: string;
+  /** Only those before this number. */
+  before?: number;
+  /** How many, 1 to 1,000 (default 50). */
+  limit?: number;
+}
+
+/** A run by its number. */
+export interface RunRef {
+  /** Its number. */
+  run: number;
+}
+
+/** How far a run is. */
+export type RunState =
+  /** Steps run, wait for a slot, for another try, or for a person. */
+  | "running"
+  /** Nothing new is started; what runs goes on. */
+  | "paused"
+  /** Steps that ran are being ended. */
+  | "cancelling"
+  /** Every step that had to has completed. */
+  | "completed"
+  /** A step failed that had to complete. */
+  | "failed"
+  /** Ended by a person, or because it took too long. */
+  | "cancelled";
+
+/** A run, in a line. */
+export interface RunSummary {
+  /** Its number. */
+  run: number;
+  /** Name of the workflow. */
+  workflow: string;
+  /** How far it is. */
+  state: RunState;
+  /** Why it is so, where that says more: what failed, who cancelled it. */
+  why?: string;
+  /** Who or what started it. */
+  by: string;
+  /** When it was asked for. */
+  at: number;
+  /** When it ended. */
+  ended_at?: number;
+  /** Steps in all. */
+  steps: number;
+  /** Steps that have ended, in whatever way. */
+  ended: number;
+  /** What it waits for while nothing is at work, as a sentence. */
+  waits?: string;
+}
+
+/** A run with its steps. */
+export interface RunView {
+  /** The run in a line. */
+  summary: RunSummary;
+  /** The values of its variables. */
+  vars: Record<string, unknown>;
+  /** Its steps, in the order of the definition. */
+  steps: StepView[];
 }
 
 /** Totals of an instance's process tree at the last sampling. */
@@ -2175,6 +2368,87 @@ export type Status =
   /** Disabled. */
   | "disabled";
 
+/** A step of a run, or one of its items, with what went in and came out. */
+export interface StepDetail {
+  /** The step. */
+  step: StepView;
+  /** What it was given; secrets as references. Absent before its first try. */
+  input?: unknown;
+  /** What came out of it. */
+  output?: unknown;
+  /** Parts of that with a name. */
+  outputs?: Record<string, unknown>;
+  /** Tries that failed, oldest first. */
+  tries: TryView[];
+}
+
+/** A step of a run. */
+export interface StepRef {
+  /** The run. */
+  run: number;
+  /** Id or name of the step. */
+  step: string;
+  /** Place of the item, from 0, of a step that runs for each. */
+  item?: number;
+}
+
+/** How far a step is. */
+export type StepState =
+  /** What it needs has not ended, or no slot is free. */
+  | "pending"
+  /** At work. */
+  | "running"
+  /** A try failed; another comes at a known time. */
+  | "retrying"
+  /** Waits for a person or for a time. */
+  | "waiting"
+  /** Its work is done. */
+  | "completed"
+  /** Its work is not done, and no try is left. */
+  | "failed"
+  /** Its condition said no, or a person did. What needs it goes on. */
+  | "skipped"
+  /** Something that it needs failed, so it never started. */
+  | "blocked"
+  /** The run was cancelled before it ended. */
+  | "cancelled";
+
+/** A step of a run. */
+export interface StepView {
+  /** Its id. */
+  id: string;
+  /** Its name for people, where it has one. */
+  name?: string;
+  /** What does its work. */
+  uses: string;
+  /** Ids of the steps that it needs. */
+  needs: string[];
+  /** How far it is. */
+  state: StepState;
+  /** Tries so far. */
+  attempt: number;
+  /** Tries at most. */
+  attempts: number;
+  /** When it began. */
+  began_at?: number;
+  /** When it ended. */
+  ended_at?: number;
+  /** When the next try begins, or the waiting ends. */
+  until?: number;
+  /** Why it failed. */
+  error?: string;
+  /** The class of its failure. */
+  failure?: Failure;
+  /** Why it waits, was skipped, blocked or cancelled. */
+  why?: string;
+  /** Whether a person is asked: to approve, or to say what becomes of it. */
+  asks?: boolean;
+  /** Of a step that runs for each: how many items there are. */
+  items?: number;
+  /** How many of them have ended. */
+  items_ended?: number;
+}
+
 /** Where a line came from. */
 export type Stream =
   /** The server's standard error. */
@@ -2361,6 +2635,20 @@ export type Transport =
     url: string;
   };
 
+/** A try of a step that failed. */
+export interface TryView {
+  /** Which, from 1. */
+  attempt: number;
+  /** When it began. */
+  from: number;
+  /** When it ended. */
+  to: number;
+  /** Of which class the failure was. */
+  failure: Failure;
+  /** What happened. */
+  error: string;
+}
+
 /** What is new. */
 export type Update =
   /** Everything, as of `seq`. */
@@ -2409,6 +2697,20 @@ export type Value =
     name: string;
   };
 
+/** A variable of a workflow, for a form. */
+export interface VarView {
+  /** Its name. */
+  name: string;
+  /** `string`, `integer`, `number`, `boolean`, `list` or `object`. */
+  kind: string;
+  /** What it is for. */
+  description?: string;
+  /** The value when none is given; without one, one must be given. */
+  default?: unknown;
+  /** The values that are accepted; all of its kind when empty. */
+  options?: unknown[];
+}
+
 /** A verb that changes the fleet. */
 export type Verb =
   /** Start. */
@@ -2438,6 +2740,54 @@ export interface WireError {
   message: string;
   /** More for the curious, its shape depending on the code. */
   detail?: unknown;
+}
+
+/** A workflow of this home, or a template that comes with Flotilla. */
+export interface WorkflowInfo {
+  /** Its name. */
+  name: string;
+  /** What it does. */
+  description?: string;
+  /** Whether it comes with Flotilla. */
+  built_in: boolean;
+  /** How many steps it has; none when it cannot be read. */
+  steps: number;
+  /** What is wrong with it. */
+  findings?: Finding[];
+}
+
+/** A workflow, checked whole: what a run of it would do. */
+export interface WorkflowPlan {
+  /** Its name. */
+  name: string;
+  /** What it does. */
+  description?: string;
+  /** Its variables. */
+  vars: VarView[];
+  /** Its steps, in an order in which they can run. */
+  steps: PlannedStep[];
+}
+
+/** A workflow by its name. */
+export interface WorkflowRef {
+  /** Its name. */
+  name: string;
+}
+
+/** A workflow with its text. */
+export interface WorkflowShown {
+  /** The text of its definition. */
+  text: string;
+  /** What it would do; absent when it is not valid. */
+  plan?: WorkflowPlan;
+  /** What is wrong with it. */
+  findings: Finding[];
+}
+
+/** The text of a definition, to be checked. */
+export interface WorkflowText {
+  /** YAML or JSON. */
+  text: string;
 }
 
 /** A text to write. */
@@ -2520,6 +2870,28 @@ export interface Commands {
   "actions.read": { params: EventQuery; result: EventPage };
   /** Values of series over a span of time. */
   "metrics.query": { params: MetricQuery; result: MetricAnswer };
+  /** Workflows of this home, and templates that come with Flotilla. */
+  "workflow.list": { params: Empty; result: WorkflowInfo[] };
+  /** A workflow: its text, what it would do, what is wrong with it. */
+  "workflow.show": { params: WorkflowRef; result: WorkflowShown };
+  /** Check the text of a workflow whole; nothing is kept. */
+  "workflow.validate": { params: WorkflowText; result: WorkflowShown };
+  /** Say what a run would do, its variables filled in; nothing runs. */
+  "workflow.plan": { params: RunParams; result: WorkflowPlan };
+  /** Start a run. */
+  "workflow.run": { params: RunParams; result: RunSummary };
+  /** Start a run that takes over from another what its step does not need again. */
+  "workflow.replay": { params: ReplayParams; result: RunSummary };
+  /** Runs, newest first. */
+  "workflow.runs": { params: RunQuery; result: RunSummary[] };
+  /** A run with its steps. */
+  "workflow.view": { params: RunRef; result: RunView };
+  /** A step of a run: what went in, what came out, tries that failed. */
+  "workflow.step": { params: StepRef; result: StepDetail };
+  /** Pause, resume, cancel or restart a run; skip, retry, approve or reject one of its steps. */
+  "workflow.act": { params: RunActParams; result: RunSummary };
+  /** Wait until a run has ended, for 30 s at most, and say how far it is. */
+  "workflow.wait": { params: RunRef; result: RunSummary };
   /** Agents of the registry. */
   "agents.list": { params: AgentFilter; result: Agent[] };
   /** The registry in numbers. */

@@ -104,6 +104,20 @@ function say(event: Event): Omit<EventLine, 'who'> {
     }
     case 'agent:changed':
       return { text: `agent ${event.agent} ${event.change}`, icon: 'agents', loud: false };
+    case 'workflow:run': {
+      const text = `${event.workflow}, run ${event.run}: ${event.state}${event.why ? `: ${event.why}` : ''}`;
+      return event.state === 'failed'
+        ? { text, status: 'failed', icon: 'agents', loud: true }
+        : { text, icon: 'agents', loud: false };
+    }
+    case 'workflow:step':
+      return {
+        text: `${event.workflow}, run ${event.run}: ${event.step} ${event.state}: ${event.why}`,
+        icon: 'agents',
+        loud: true,
+      };
+    case 'workflow:notice':
+      return { text: `${event.workflow}, run ${event.run}: ${event.message}`, icon: 'agents', loud: true };
     case 'engine:started':
       return { text: 'Engine started', icon: 'fleets', loud: false };
     case 'manager:shutdown':

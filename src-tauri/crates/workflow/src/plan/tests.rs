@@ -80,7 +80,7 @@ fn what_is_wrong_names_field_value_and_what_is_accepted() {
         ("name: w\nsteps:\n  - { id: a, uses: data }\n  - { id: a, uses: data }\n".into(), "steps[1].id", "two steps"),
         ("name: a b\nsteps:\n  - { id: a, uses: data }\n".into(), "name", "is not a name"),
         ("name: w\nsteps: []\n".into(), "steps", "accepted are 1 to"),
-        ("name: w\nvars: { n: { type: integer, default: x } }\nsteps:\n  - { id: a, uses: data }\n".into(), "vars.n.default", "accepted is a integer"),
+        ("name: w\nvars: { n: { type: integer, default: x } }\nsteps:\n  - { id: a, uses: data }\n".into(), "vars.n.default", "accepted is an integer"),
         ("name: w\nsteps:\n  - { id: a, uses: data, wiht: {} }\n".into(), "", "wiht"),
         ("name: w\nsteps:\n  - { id: a, uses: data, timeout: 5 }\n".into(), "", "accepted are 500ms"),
         ("name: w\nname: v\nsteps: []\n".into(), "", "duplicate"),

@@ -33,8 +33,8 @@ fn types_survive_and_texts_are_joined() {
         ),
         (json!("${{ {'a': {'b': '}}'}}.a.b }}"), json!("}}")),
         (
-            json!("cost: $5, {x}, ${HOME}, ${keyring:token}"),
-            json!("cost: $5, {x}, ${HOME}, ${keyring:token}"),
+            json!("cost: $5, {x}, ${HOME}, ${secret:token}"),
+            json!("cost: $5, {x}, ${HOME}, ${secret:token}"),
         ),
         (
             json!({"a": [1, "${{ item.id }}"], "b": {"c": true}}),

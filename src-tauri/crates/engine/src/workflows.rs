@@ -1,0 +1,888 @@
+//! Workflows: the definitions of this home, the one runner, and what does the work of steps.
+//!
+//! A definition is a file `workflows/NAME.yaml` in the home; templates that come with Flotilla stand beside them, and a file of the same name
+//! takes the place of one. A run works in the folder that it was given, or in `runs/NUMBER` of the home.
+
+use crate::{
+    clock,
+    core::{Core, itself},
+    journal::RunJournal,
+};
+use flotilla_agents::work::{self, Place, WorkError};
+use flotilla_contract::{
+    Caller, ErrorCode, EventKind, WireError,
+    command::{CallParams, Outcomes, ScaleParams, Targets},
+    event::NewEvent,
+    tool::CallOutcome,
+    workflow::{
+        Failure, Finding, PlannedStep, ReplayParams, RunAct, RunActParams, RunParams, RunQuery,
+        RunState, RunSummary, RunView, StepDetail, StepRef, StepState, VarView, WorkflowInfo,
+        WorkflowPlan, WorkflowShown,
+    },
+};
+use flotilla_os::{
+    Mark,
+    launch::{child_environment, login_path},
+};
+use flotilla_store::{EventLog, RunLog};
+use flotilla_workflow::{
+    Catalog, Executor, Failed, FleetVerb, Journal, Observer, Plan, Record, Run, Runner, Start,
+    TEMPLATES, Uses, Wish, Work, compile,
+    journal::Boxed,
+    parse,
+    runner::{Error, Options},
+};
+use serde_json::{Map, Value, json};
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+    sync::{Arc, OnceLock, Weak},
+    time::Duration,
+};
+use tokio_util::sync::CancellationToken;
+
+/// From the wish that a try ends to its being dropped.
+const GRACE: Duration = Duration::from_secs(10);
+/// A wait for the end of a run is answered after this long at most.
+const WAIT: Duration = Duration::from_secs(30);
+/// A tool may take as long as its step allows, and this long at most.
+const CALL_MS: u64 = 3_600_000;
+/// Bytes of a step's output at most, as JSON.
+const OUTPUT: usize = 1 << 20;
+/// Definitions in a home at most.
+const DEFINITIONS: usize = 1_000;
+
+/// The workflows of an engine.
+pub(crate) struct Workflows {
+    runner: Runner,
+    journal: Arc<dyn Journal>,
+    doer: Arc<Doer>,
+    folder: PathBuf,
+}
+
+impl Workflows {
+    pub(crate) fn new(home: &Path, boot: Mark, runs: RunLog, events: EventLog) -> Self {
+        let doer = Arc::new(Doer {
+            core: OnceLock::new(),
+            runs: home.join("runs"),
+            mark: boot,
+            environment: OnceLock::new(),
+        });
+        let journal: Arc<dyn Journal> = Arc::new(RunJournal(runs));
+        let options = Options {
+            clock: Arc::new(clock::now),
+            seed: Arc::new(|| uuid::Uuid::new_v4().as_u64_pair().0),
+            grace: GRACE,
+        };
+        let runner = Runner::new(
+            journal.clone(),
+            doer.clone(),
+            Arc::new(ToEvents(events)),
+            options,
+        );
+        Self {
+            runner,
+            journal,
+            doer,
+            folder: home.join("workflows"),
+        }
+    }
+
+    /// Goes on with what the last engine left.
+    pub(crate) async fn go_on(&self, core: &Arc<Core>) {
+        // Set once, here.
+        let _ = self.doer.core.set(Arc::downgrade(core));
+        match self.runner.resume().await {
+            Ok(runs) if runs.is_empty() => {}
+            Ok(runs) => tracing::info!(count = runs.len(), "runs of workflows go on"),
+            Err(error) => tracing::error!(%error, "runs of workflows not resumed"),
+        }
+    }
+
+    pub(crate) async fn close(&self) {
+        self.runner.close().await;
+    }
+}
+
+/// What steps may use in this engine.
+struct Offered;
+
+impl Catalog for Offered {
+    fn refuses(&self, uses: &Uses) -> Option<String> {
+        match uses {
+            Uses::Http => Some("http is not offered yet; accepted are shell, file, data, notify, approval, wait, tool/SERVER__TOOL, fleet/VERB and workflow/NAME".into()),
+            Uses::Agent { agent, .. } => Some(format!("no agent named {agent:?} does work of workflows; accepted are shell, file, data, notify, approval, wait, tool/SERVER__TOOL, fleet/VERB and workflow/NAME")),
+            _ => None,
+        }
+    }
+}
+
+impl Core {
+    /// The text of a workflow, by its name.
+    async fn workflow_text(&self, name: &str) -> Result<(String, bool), WireError> {
+        let none = || {
+            let folder = self.workflows.folder.display();
+            WireError::new(
+                ErrorCode::NotFound,
+                format!(
+                    "find a workflow named {name:?}: there is neither a file {folder}/{name}.yaml nor a template of this name"
+                ),
+            )
+        };
+        // The name becomes a path: only what is a name is looked for.
+        name.parse::<flotilla_contract::ServerId>()
+            .map_err(|_| none())?;
+        let path = self.workflows.folder.join(format!("{name}.yaml"));
+        match tokio::fs::read_to_string(&path).await {
+            Ok(text) => Ok((text, false)),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => TEMPLATES
+                .iter()
+                .find(|(template, _)| *template == name)
+                .map(|(_, text)| ((*text).to_owned(), true))
+                .ok_or_else(none),
+            Err(error) => {
+                let path = path.display();
+                Err(WireError::new(
+                    ErrorCode::Internal,
+                    format!("read {path}: {error}"),
+                ))
+            }
+        }
+    }
+
+    /// A workflow that can run, by its name.
+    async fn workflow_named(&self, name: &str) -> Result<Arc<Plan>, WireError> {
+        let (text, _) = self.workflow_text(name).await?;
+        let plan = check(text)
+            .await?
+            .map_err(|findings| invalid(name, &findings))?;
+        if plan.definition().name == name {
+            return Ok(plan);
+        }
+        let other = &plan.definition().name;
+        let finding = Finding {
+            path: "name".into(),
+            message: format!("it is {other:?}; accepted is the name of its file, {name:?}"),
+            line: None,
+        };
+        Err(invalid(name, &[finding]))
+    }
+
+    pub(crate) async fn workflows_listed(&self) -> Result<Vec<WorkflowInfo>, WireError> {
+        let mut names: BTreeMap<String, bool> = TEMPLATES
+            .iter()
+            .map(|(name, _)| ((*name).to_owned(), true))
+            .collect();
+        if let Ok(mut folder) = tokio::fs::read_dir(&self.workflows.folder).await {
+            while let Ok(Some(entry)) = folder.next_entry().await {
+                let name = entry.file_name();
+                if let Some(name) = name.to_str().and_then(|name| name.strip_suffix(".yaml"))
+                    && names.len() < DEFINITIONS
+                {
+                    names.insert(name.to_owned(), false);
+                }
+            }
+        }
+        let mut infos = Vec::new();
+        for (name, built_in) in names {
+            let shown = match self.workflow_text(&name).await {
+                Ok((text, _)) => shown(text).await?,
+                Err(_) => continue,
+            };
+            let plan = shown.plan.as_ref();
+            infos.push(WorkflowInfo {
+                description: plan.and_then(|plan| plan.description.clone()),
+                steps: plan.map_or(0, |plan| {
+                    u32::try_from(plan.steps.len()).unwrap_or(u32::MAX)
+                }),
+                findings: shown.findings,
+                name,
+                built_in,
+            });
+        }
+        Ok(infos)
+    }
+
+    pub(crate) async fn workflow_shown(&self, name: &str) -> Result<WorkflowShown, WireError> {
+        shown(self.workflow_text(name).await?.0).await
+    }
+
+    pub(crate) async fn workflow_planned(
+        &self,
+        params: RunParams,
+    ) -> Result<WorkflowPlan, WireError> {
+        let plan = self.workflow_named(&params.name).await?;
+        plan.bind(&params.vars)
+            .map_err(|findings| bad_vars(&params.name, &findings))?;
+        let mut view = planned(&plan);
+        for var in &mut view.vars {
+            if let Some(value) = params.vars.get(&var.name) {
+                var.default = Some(value.clone());
+            }
+        }
+        Ok(view)
+    }
+
+    pub(crate) async fn start_run(
+        &self,
+        by: String,
+        depth: u32,
+        params: RunParams,
+    ) -> Result<RunSummary, WireError> {
+        let plan = self.workflow_named(&params.name).await?;
+        let vars = plan
+            .bind(&params.vars)
+            .map_err(|findings| bad_vars(&params.name, &findings))?;
+        if let Some(workspace) = &params.workspace {
+            let path = Path::new(workspace);
+            if !path.is_absolute() || !path.is_dir() {
+                return Err(WireError::new(
+                    ErrorCode::BadRequest,
+                    format!(
+                        "start {}: workspace is {workspace:?}; accepted is the absolute path of a folder",
+                        params.name
+                    ),
+                ));
+            }
+        }
+        let start = Start {
+            vars,
+            by,
+            depth,
+            workspace: params.workspace,
+        };
+        let run = self
+            .workflows
+            .runner
+            .start(plan, start)
+            .await
+            .map_err(wire)?;
+        self.run_summary(run).await
+    }
+
+    async fn run_summary(&self, run: u64) -> Result<RunSummary, WireError> {
+        self.workflows
+            .runner
+            .look(run, Run::summary)
+            .await
+            .map_err(wire)
+    }
+
+    pub(crate) async fn replay_run(
+        &self,
+        caller: &Caller,
+        params: ReplayParams,
+    ) -> Result<RunSummary, WireError> {
+        let runner = &self.workflows.runner;
+        let source = params.run;
+        let known = |run: &Run| (Arc::clone(run.plan()), run.facts().clone());
+        let (old, facts) = runner.look(source, known).await.map_err(wire)?;
+        let plan = if params.current {
+            self.workflow_named(&old.definition().name).await?
+        } else {
+            old
+        };
+        let name = plan.definition().name.clone();
+        let declared = plan.definition().vars.clone();
+        let given = facts
+            .vars
+            .into_iter()
+            .filter(|(name, _)| declared.contains_key(name))
+            .collect();
+        let vars = plan
+            .bind(&given)
+            .map_err(|findings| bad_vars(&name, &findings))?;
+        let start = Start {
+            vars,
+            by: format!("{} (replay of run {source})", caller.actor),
+            depth: 0,
+            workspace: facts.workspace,
+        };
+        let from = params.from.as_deref();
+        let run = runner
+            .replay(plan, source, from, start)
+            .await
+            .map_err(wire)?;
+        self.run_summary(run).await
+    }
+
+    pub(crate) async fn runs_listed(&self, query: RunQuery) -> Result<Vec<RunSummary>, WireError> {
+        let limit = query.limit.unwrap_or(50).clamp(1, 1_000);
+        let listed = self
+            .workflows
+            .journal
+            .list(query.workflow, query.before, limit)
+            .await;
+        let mut runs = listed.map_err(|error| wire(error.into()))?;
+        // What is under way is further than what is on disk of it.
+        for now in self.workflows.runner.under_way() {
+            if let Some(run) = runs.iter_mut().find(|run| run.run == now.run) {
+                *run = now;
+            }
+        }
+        Ok(runs)
+    }
+
+    pub(crate) async fn run_viewed(&self, run: u64) -> Result<RunView, WireError> {
+        self.workflows.runner.view(run).await.map_err(wire)
+    }
+
+    pub(crate) async fn step_viewed(&self, params: StepRef) -> Result<StepDetail, WireError> {
+        let runner = &self.workflows.runner;
+        runner
+            .detail(params.run, &params.step, params.item)
+            .await
+            .map_err(wire)
+    }
+
+    pub(crate) async fn act_on_run(
+        &self,
+        caller: &Caller,
+        params: RunActParams,
+    ) -> Result<RunSummary, WireError> {
+        let run = params.run;
+        let what = match &params.step {
+            Some(step) => format!("{} {step} of run {run}", params.act.word()),
+            None => format!("{} run {run}", params.act.word()),
+        };
+        let wish = move |run: &Run| wish(run, params);
+        let acted = self.workflows.runner.ask(run, &caller.actor, wish).await;
+        acted.map_err(|error| match error {
+            Error::Refused(why) => WireError::new(ErrorCode::Unsupported, format!("{what}: {why}")),
+            other => wire(other),
+        })
+    }
+
+    pub(crate) async fn run_waited(&self, run: u64) -> Result<RunSummary, WireError> {
+        match tokio::time::timeout(WAIT, self.workflows.runner.ended(run)).await {
+            Ok(ended) => ended.map_err(wire),
+            Err(_) => self.run_summary(run).await,
+        }
+    }
+}
+
+/// What a person means, in the words of the run.
+fn wish(run: &Run, params: RunActParams) -> Result<Wish, String> {
+    let step = || {
+        let name = params.step.as_deref().ok_or("it needs a step")?;
+        let place = run.plan().place(name);
+        place.ok_or_else(|| {
+            format!(
+                "run {} has no step with the id or name {name:?}",
+                params.run
+            )
+        })
+    };
+    Ok(match params.act {
+        RunAct::Pause => Wish::Pause,
+        RunAct::Resume => Wish::Continue,
+        RunAct::Cancel => Wish::Cancel,
+        RunAct::Restart => Wish::Restart,
+        RunAct::Skip => Wish::Skip(step()?),
+        RunAct::Retry => Wish::Retry(step()?),
+        RunAct::Approve | RunAct::Reject => Wish::Decide {
+            step: step()?,
+            yes: params.act == RunAct::Approve,
+            input: params.input,
+        },
+    })
+}
+
+/// Checks a text whole, off the async threads.
+async fn check(text: String) -> Result<Result<Arc<Plan>, Vec<Finding>>, WireError> {
+    let work = move || {
+        let definition = parse(&text).map_err(|finding| vec![finding])?;
+        compile(definition, &Offered).map(Arc::new)
+    };
+    let checked = tokio::task::spawn_blocking(work).await;
+    checked.map_err(|error| WireError::new(ErrorCode::Internal, error.to_string()))
+}
+
+pub(crate) async fn shown(text: String) -> Result<WorkflowShown, WireError> {
+    let checked = check(text.clone()).await?;
+    let (plan, findings) = match checked {
+        Ok(plan) => (Some(planned(&plan)), Vec::new()),
+        Err(findings) => (None, findings),
+    };
+    Ok(WorkflowShown {
+        text,
+        plan,
+        findings,
+    })
+}
+
+fn planned(plan: &Plan) -> WorkflowPlan {
+    let definition = plan.definition();
+    let id = |place: &u32| {
+        definition
+            .steps
+            .get(*place as usize)
+            .map(|step| step.id.clone())
+    };
+    let step = |place: u32| {
+        let step = definition.steps.get(place as usize)?;
+        Some(PlannedStep {
+            id: step.id.clone(),
+            name: step.name.clone(),
+            uses: step.uses.clone(),
+            needs: plan.needs(place).iter().filter_map(id).collect(),
+            condition: step.condition.clone(),
+            skip_if: step.skip_if.clone(),
+            with: step.with.clone(),
+        })
+    };
+    WorkflowPlan {
+        name: definition.name.clone(),
+        description: definition.description.clone(),
+        vars: definition
+            .vars
+            .iter()
+            .map(|(name, var)| VarView {
+                name: name.clone(),
+                kind: var.kind.word().to_owned(),
+                description: var.description.clone(),
+                default: var.default.clone(),
+                options: var.options.clone(),
+            })
+            .collect(),
+        steps: plan.order().into_iter().filter_map(step).collect(),
+    }
+}
+
+fn lines(findings: &[Finding]) -> String {
+    let line = |finding: &Finding| match finding.path.as_str() {
+        "" => finding.message.clone(),
+        path => format!("{path}: {}", finding.message),
+    };
+    findings.iter().map(line).collect::<Vec<_>>().join("; ")
+}
+
+fn invalid(name: &str, findings: &[Finding]) -> WireError {
+    WireError::new(
+        ErrorCode::InvalidConfig,
+        format!("use the workflow {name}: {}", lines(findings)),
+    )
+    .with_detail(json!(findings))
+}
+
+fn bad_vars(name: &str, findings: &[Finding]) -> WireError {
+    WireError::new(
+        ErrorCode::BadRequest,
+        format!("start {name}: {}", lines(findings)),
+    )
+    .with_detail(json!(findings))
+}
+
+fn wire(error: Error) -> WireError {
+    let code = match &error {
+        Error::NoRun(_) => ErrorCode::NotFound,
+        Error::Refused(_) | Error::TooMany(_) => ErrorCode::Unsupported,
+        Error::Journal(_) | Error::Unreadable(..) => ErrorCode::Store,
+        Error::Closed => ErrorCode::Internal,
+    };
+    WireError::new(code, error.to_string())
+}
+
+/// Tells the log of events what happened in runs.
+struct ToEvents(EventLog);
+
+impl Observer for ToEvents {
+    fn told(&self, run: &Run, records: &[Record]) {
+        for record in records {
+            if let Some(what) = event(run, record) {
+                self.0.append(NewEvent {
+                    about: None,
+                    correlation: Some(format!("run-{}", run.facts().number)),
+                    what,
+                });
+            }
+        }
+    }
+}
+
+/// What an operator should hear of: beginnings and ends of runs, failures, questions.
+fn event(run: &Run, record: &Record) -> Option<EventKind> {
+    let (number, definition) = (run.facts().number, run.plan().definition());
+    let workflow = definition.name.clone();
+    let step = |place: u32, state, why: String| {
+        let step = definition.steps.get(place as usize)?.id.clone();
+        Some(EventKind::WorkflowStep {
+            run: number,
+            workflow: workflow.clone(),
+            step,
+            state,
+            why,
+        })
+    };
+    match record {
+        Record::Run { state, why, .. } if *state != RunState::Cancelling => {
+            Some(EventKind::WorkflowRun {
+                run: number,
+                workflow,
+                state: *state,
+                why: why.clone(),
+            })
+        }
+        Record::End {
+            task,
+            state: StepState::Failed,
+            failed,
+            ..
+        } if task.item.is_none() => {
+            let why = failed
+                .as_ref()
+                .map_or(String::new(), |failed| failed.error.clone());
+            step(task.step, StepState::Failed, why)
+        }
+        Record::Wait { task, why, .. } if run.plan().uses(task.step) != Some(&Uses::Wait) => {
+            step(task.step, StepState::Waiting, why.clone())
+        }
+        _ => None,
+    }
+}
+
+/// Does the work of steps.
+struct Doer {
+    core: OnceLock<Weak<Core>>,
+    /// Workspaces of runs that were given none.
+    runs: PathBuf,
+    mark: Mark,
+    environment: OnceLock<Vec<(std::ffi::OsString, std::ffi::OsString)>>,
+}
+
+impl Executor for Doer {
+    fn execute(&self, work: Work, stop: CancellationToken) -> Boxed<'_, Result<Value, Failed>> {
+        Box::pin(async move {
+            let core = self.core.get().and_then(Weak::upgrade);
+            let core =
+                core.ok_or_else(|| Failed::new(Failure::Unavailable, "the engine is ending"))?;
+            let output = self.work(&core, &work, stop).await?;
+            let bytes = output.to_string().len();
+            if bytes > OUTPUT {
+                let error = format!("its output is {bytes} bytes as JSON; accepted are {OUTPUT}");
+                return Err(Failed::new(Failure::Failed, error));
+            }
+            Ok(output)
+        })
+    }
+}
+
+impl Doer {
+    async fn work(
+        &self,
+        core: &Arc<Core>,
+        work: &Work,
+        stop: CancellationToken,
+    ) -> Result<Value, Failed> {
+        match &work.uses {
+            Uses::Data => Ok(work.input.get("value").cloned().unwrap_or(Value::Null)),
+            Uses::Notify => notify(core, work),
+            Uses::Shell => {
+                let place = self.place(work).await?;
+                let secrets = secrets(core, &work.input).await?;
+                let lookup = |name: &str| {
+                    let found = secrets.get(name).cloned();
+                    found.ok_or_else(|| format!("no secret is named {name:?}"))
+                };
+                let done = work::shell(&work.input, &place, &lookup, &stop).await;
+                done.map_err(failed)
+            }
+            Uses::File => {
+                let (place, input) = (self.place(work).await?, Arc::clone(&work.input));
+                let done = tokio::task::spawn_blocking(move || work::file(&input, &place)).await;
+                done.map_err(|error| Failed::new(Failure::Failed, error.to_string()))?
+                    .map_err(failed)
+            }
+            Uses::Tool { server, tool } => tool_called(core, work, server, tool, stop).await,
+            Uses::Fleet(verb) => fleet(core, work, *verb, stop).await,
+            Uses::Workflow(name) => workflow(core, work, name, stop).await,
+            uses => Err(Failed::new(
+                Failure::Refused,
+                format!("{uses} does no work here"),
+            )),
+        }
+    }
+
+    async fn place(&self, work: &Work) -> Result<Place, Failed> {
+        let root = match &work.workspace {
+            Some(given) => PathBuf::from(&**given),
+            None => self.runs.join(work.run.to_string()),
+        };
+        tokio::fs::create_dir_all(&root).await.map_err(|error| {
+            Failed::new(Failure::Failed, format!("make {}: {error}", root.display()))
+        })?;
+        let environment = self.environment().await;
+        let item = work.item.map_or(String::new(), |item| format!(".{item}"));
+        let part = format!("run-{}-{}{item}", work.run, work.step);
+        Ok(Place {
+            root,
+            mark: self.mark.narrow(part),
+            environment,
+        })
+    }
+
+    async fn environment(&self) -> Vec<(std::ffi::OsString, std::ffi::OsString)> {
+        if let Some(known) = self.environment.get() {
+            return known.clone();
+        }
+        // The login shell is asked once.
+        let asked = tokio::task::spawn_blocking(|| {
+            let mut environment = child_environment();
+            if let Some(path) = login_path() {
+                environment.retain(|(name, _)| name != "PATH");
+                environment.push(("PATH".into(), path));
+            }
+            environment
+        });
+        let asked = asked.await.unwrap_or_default();
+        self.environment.get_or_init(|| asked).clone()
+    }
+}
+
+fn failed(error: WorkError) -> Failed {
+    Failed::new(error.failure, error.error)
+}
+
+/// The secrets that the environment of a command names, looked up off the async threads: a keyring may ask its user.
+async fn secrets(core: &Core, input: &Value) -> Result<BTreeMap<String, String>, Failed> {
+    let texts = input
+        .get("env")
+        .and_then(Value::as_object)
+        .into_iter()
+        .flat_map(Map::values);
+    let names: Vec<String> = texts
+        .filter_map(Value::as_str)
+        .flat_map(work::secrets_in)
+        .map(str::to_owned)
+        .collect();
+    if names.is_empty() {
+        return Ok(BTreeMap::new());
+    }
+    let store = core.secrets.clone();
+    let work = move || {
+        let mut found = BTreeMap::new();
+        for name in names {
+            match store.get(&name) {
+                Ok(Some(secret)) => found.insert(name, secret.expose().to_owned()),
+                Ok(None) => None,
+                Err(error) => return Err(Failed::new(Failure::Unavailable, error.to_string())),
+            };
+        }
+        Ok(found)
+    };
+    let found = tokio::task::spawn_blocking(work).await;
+    found.map_err(|error| Failed::new(Failure::Failed, error.to_string()))?
+}
+
+fn notify(core: &Core, work: &Work) -> Result<Value, Failed> {
+    let message = work
+        .input
+        .get("message")
+        .and_then(Value::as_str)
+        .unwrap_or_default();
+    if message.is_empty() {
+        return Err(Failed::new(
+            Failure::Refused,
+            "with.message is empty; accepted is a text",
+        ));
+    }
+    let message: String = message.chars().take(2_000).collect();
+    core.events.append(NewEvent {
+        about: None,
+        correlation: Some(format!("run-{}", work.run)),
+        what: EventKind::WorkflowNotice {
+            run: work.run,
+            workflow: work.workflow.to_string(),
+            message: message.clone(),
+        },
+    });
+    Ok(json!({ "success": true, "message": message }))
+}
+
+async fn tool_called(
+    core: &Arc<Core>,
+    work: &Work,
+    server: &str,
+    tool: &str,
+    stop: CancellationToken,
+) -> Result<Value, Failed> {
+    let refused = |error: String| Failed::new(Failure::Refused, error);
+    let item = work.item.map_or(String::new(), |item| format!("-{item}"));
+    let key = format!("run-{}-{}{item}-{}", work.run, work.step, work.attempt);
+    let params = CallParams {
+        server: server
+            .parse()
+            .map_err(|error| refused(format!("{error}")))?,
+        instance: None,
+        tool: tool.to_owned(),
+        arguments: work.input.as_ref().clone(),
+        timeout_ms: Some(CALL_MS),
+        cancel_key: Some(key.clone()),
+    };
+    let caller = caller(work);
+    let call = core.call_tool(&caller, params);
+    tokio::pin!(call);
+    let record = tokio::select! {
+        record = &mut call => record,
+        () = stop.cancelled() => {
+            // One that is over by now has nothing to cancel.
+            let _ = core.cancel_call(&key);
+            call.await
+        }
+    };
+    match record.map_err(|error| refusal(&error))?.outcome {
+        CallOutcome::Result {
+            result,
+            is_error: false,
+        } => {
+            let structured = result.get("structuredContent").cloned();
+            Ok(structured.unwrap_or(result))
+        }
+        CallOutcome::Result { result, .. } => {
+            let text = result.pointer("/content/0/text").and_then(Value::as_str);
+            let text = text.unwrap_or("the tool says that it failed");
+            Err(Failed::new(
+                Failure::Failed,
+                text.chars().take(500).collect::<String>(),
+            ))
+        }
+        CallOutcome::RpcError { code, message, .. } => Err(Failed::new(
+            Failure::Failed,
+            format!("error {code}: {message}"),
+        )),
+        CallOutcome::Failed { message } => Err(Failed::new(Failure::Failed, message)),
+        CallOutcome::Cancelled => Err(Failed::new(Failure::Failed, "it was told to end")),
+    }
+}
+
+fn caller(work: &Work) -> Caller {
+    itself(&format!("workflow:{}", work.workflow))
+}
+
+/// A command's error as the failure of a try.
+fn refusal(error: &WireError) -> Failed {
+    let failure = match error.code {
+        ErrorCode::Unreachable | ErrorCode::Superseded => Failure::Unavailable,
+        ErrorCode::BadRequest
+        | ErrorCode::NotFound
+        | ErrorCode::Unsupported
+        | ErrorCode::Disabled => Failure::Refused,
+        _ => Failure::Failed,
+    };
+    Failed::new(failure, format!("failed to {}", error.message))
+}
+
+/// A verb on servers. It is not taken back when the step is told to end: what was asked for is seen to its end by the supervisor.
+async fn fleet(
+    core: &Arc<Core>,
+    work: &Work,
+    verb: FleetVerb,
+    stop: CancellationToken,
+) -> Result<Value, Failed> {
+    let read = |error: serde_json::Error| Failed::new(Failure::Refused, format!("with: {error}"));
+    let caller = caller(work);
+    let asked = async {
+        if verb == FleetVerb::Scale {
+            let params: ScaleParams =
+                serde_json::from_value(work.input.as_ref().clone()).map_err(read)?;
+            return core
+                .scale_server(&caller, &params)
+                .await
+                .map_err(|error| refusal(&error));
+        }
+        let targets: Targets = serde_json::from_value(work.input.as_ref().clone()).map_err(read)?;
+        let done = match verb {
+            FleetVerb::Start => core.start_servers(&caller, &targets).await,
+            FleetVerb::Stop => core.stop_servers(&caller, &targets).await,
+            FleetVerb::RollingRestart => in_turn(core, &caller, &targets, &stop).await,
+            _ => core.restart_servers(&caller, &targets).await,
+        };
+        done.map_err(|error| refusal(&error))
+    };
+    let Outcomes { outcomes } = tokio::select! {
+        done = asked => done?,
+        () = stop.cancelled() => return Err(Failed::new(Failure::Failed, "it was told to end")),
+    };
+    let wrong: Vec<_> = outcomes
+        .iter()
+        .filter(|outcome| !outcome.ok)
+        .map(|outcome| format!("{}: {}", outcome.server, outcome.sentence))
+        .collect();
+    if wrong.is_empty() {
+        Ok(json!({ "success": true, "outcomes": outcomes }))
+    } else {
+        Err(Failed::new(Failure::Failed, wrong.join("; ")))
+    }
+}
+
+/// Restarts servers one after another, and no more once one has not come back.
+async fn in_turn(
+    core: &Arc<Core>,
+    caller: &Caller,
+    targets: &Targets,
+    stop: &CancellationToken,
+) -> Result<Outcomes, WireError> {
+    let servers = if targets.all {
+        let fleet = core.fleet();
+        fleet
+            .servers
+            .iter()
+            .filter(|spec| spec.disabled.is_none())
+            .map(|spec| spec.id.clone())
+            .collect()
+    } else {
+        targets.servers.clone()
+    };
+    let mut all = Outcomes {
+        outcomes: Vec::new(),
+    };
+    for server in servers {
+        let one = Targets {
+            servers: vec![server],
+            ..Targets::default()
+        };
+        all.outcomes
+            .extend(core.restart_servers(caller, &one).await?.outcomes);
+        if stop.is_cancelled() || all.outcomes.iter().any(|outcome| !outcome.ok) {
+            break;
+        }
+    }
+    Ok(all)
+}
+
+/// Another workflow, as a run of its own, which ends with this step.
+async fn workflow(
+    core: &Arc<Core>,
+    work: &Work,
+    name: &str,
+    stop: CancellationToken,
+) -> Result<Value, Failed> {
+    let params = RunParams {
+        name: name.to_owned(),
+        vars: work.input.as_object().cloned().unwrap_or_default(),
+        workspace: work.workspace.as_deref().map(str::to_owned),
+    };
+    let by = format!("run {}", work.run);
+    let started = core.start_run(by.clone(), work.depth + 1, params).await;
+    let run = started.map_err(|error| refusal(&error))?.run;
+    let runner = core.workflows.runner.clone();
+    let gone = |error: Error| Failed::new(Failure::Failed, error.to_string());
+    let summary = tokio::select! {
+        ended = runner.ended(run) => ended.map_err(gone)?,
+        () = stop.cancelled() => {
+            // One that has just ended has nothing to cancel.
+            let _ = runner.ask(run, &by, |_| Ok(Wish::Cancel)).await;
+            runner.ended(run).await.map_err(gone)?
+        }
+    };
+    if summary.state != RunState::Completed {
+        let why = summary
+            .why
+            .unwrap_or_else(|| summary.state.word().to_owned());
+        return Err(Failed::new(
+            Failure::Failed,
+            format!("run {run} of {name}: {why}"),
+        ));
+    }
+    Ok(json!({ "success": true, "run": run }))
+}
