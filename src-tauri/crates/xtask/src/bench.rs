@@ -50,6 +50,12 @@ const BENCHES: &[Bench] = &[
         target: ["--bin", "bench-reference"],
     },
     Bench {
+        name: "workflow",
+        about: "steps of workflow runs, in memory and on disk, beside bare sqlx",
+        package: "flotilla-engine",
+        target: ["--example", "workflow_bench"],
+    },
+    Bench {
         name: "metrics",
         about: "sampling, recording and querying",
         package: "flotilla-metrics",

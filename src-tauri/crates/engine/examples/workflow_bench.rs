@@ -1,0 +1,316 @@
+//! What runs cost, beside bare sqlx on the same disk: `workflow_bench [DIR] [ROUNDS]`.
+//!
+//! The load is one run that fans out to 10,000 steps that do nothing and in again, and 1,000 runs of ten steps at once; both in memory and with
+//! the journal on disk. The delay of a step is from the moment at which the last step that it needs has ended to that at which its own work
+//! begins. The floor is what a writer through sqlx can reach with this durability when every commit carries the two records of one step. All
+//! are run in turn, so that a busy machine troubles all. Prints one JSON line.
+
+#![expect(clippy::print_stdout, reason = "a measurement prints")]
+
+use flotilla_contract::{
+    Millis,
+    workflow::{RunState, RunSummary},
+};
+use flotilla_engine::RunJournal;
+use flotilla_workflow::{
+    Anything, Executor, Failed, Journal, Observer, Plan, Record, Run, Runner, Start, Work, compile,
+    journal::{Boxed, Head, JournalError, Kept},
+    parse,
+    runner::Options,
+};
+use serde_json::Value;
+use sqlx::{
+    Connection as _, SqliteConnection,
+    sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous},
+};
+use std::{
+    path::Path,
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
+};
+use tokio_util::sync::CancellationToken;
+
+type Result<T> = std::result::Result<T, Box<dyn std::error::Error>>;
+
+const FAN: usize = 10_000;
+const RUNS: usize = 1_000;
+const STEPS: usize = 10;
+
+fn micros() -> u64 {
+    let since = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default();
+    u64::try_from(since.as_micros()).unwrap_or(u64::MAX)
+}
+
+/// Does nothing, but notes when.
+#[derive(Default)]
+struct Idle {
+    begun: AtomicU64,
+}
+
+impl Executor for Idle {
+    fn execute(
+        &self,
+        _: Work,
+        _: CancellationToken,
+    ) -> Boxed<'_, std::result::Result<Value, Failed>> {
+        self.begun.fetch_add(1, Ordering::Relaxed);
+        Box::pin(std::future::ready(Ok(Value::Null)))
+    }
+}
+
+struct Nobody;
+
+impl Observer for Nobody {
+    fn told(&self, _: &Run, _: &[Record]) {}
+}
+
+/// Keeps nothing but a count.
+#[derive(Default)]
+struct Memory {
+    number: AtomicU64,
+    records: AtomicU64,
+    last: Mutex<Option<RunSummary>>,
+}
+
+impl Journal for Memory {
+    fn create(&self, head: Head) -> Boxed<'_, std::result::Result<u64, JournalError>> {
+        let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
+        *last = Some(head.summary);
+        let number = self.number.fetch_add(1, Ordering::Relaxed) + 1;
+        Box::pin(std::future::ready(Ok(number)))
+    }
+
+    fn append(
+        &self,
+        _: u64,
+        _: u64,
+        _: Millis,
+        records: Vec<Record>,
+        _: Option<RunSummary>,
+    ) -> Boxed<'_, std::result::Result<(), JournalError>> {
+        self.records
+            .fetch_add(records.len() as u64, Ordering::Relaxed);
+        Box::pin(std::future::ready(Ok(())))
+    }
+
+    fn open(&self) -> Boxed<'_, std::result::Result<Vec<Head>, JournalError>> {
+        Box::pin(std::future::ready(Ok(Vec::new())))
+    }
+
+    fn read(&self, _: u64) -> Boxed<'_, std::result::Result<Option<Kept>, JournalError>> {
+        Box::pin(std::future::ready(Ok(None)))
+    }
+
+    fn list(
+        &self,
+        _: Option<String>,
+        _: Option<u64>,
+        _: u32,
+    ) -> Boxed<'_, std::result::Result<Vec<RunSummary>, JournalError>> {
+        Box::pin(std::future::ready(Ok(Vec::new())))
+    }
+}
+
+fn fan() -> Result<Arc<Plan>> {
+    let mut text = String::from(
+        "{\"name\":\"fan\",\"concurrency\":1000,\"steps\":[{\"id\":\"first\",\"uses\":\"shell\"}",
+    );
+    let mut ids = Vec::with_capacity(FAN);
+    for at in 0..FAN - 2 {
+        text.push_str(&format!(
+            ",{{\"id\":\"s{at}\",\"uses\":\"shell\",\"needs\":[\"first\"]}}"
+        ));
+        ids.push(format!("\"s{at}\""));
+    }
+    text.push_str(&format!(
+        ",{{\"id\":\"last\",\"uses\":\"shell\",\"needs\":[{}]}}]}}",
+        ids.join(",")
+    ));
+    plan(&text)
+}
+
+fn chain() -> Result<Arc<Plan>> {
+    let step = |at: usize| {
+        let needs = if at == 0 {
+            String::new()
+        } else {
+            format!("\"s{}\"", at - 1)
+        };
+        format!("{{\"id\":\"s{at}\",\"uses\":\"shell\",\"needs\":[{needs}]}}")
+    };
+    let steps: Vec<_> = (0..STEPS).map(step).collect();
+    plan(&format!(
+        "{{\"name\":\"chain\",\"steps\":[{}]}}",
+        steps.join(",")
+    ))
+}
+
+fn plan(text: &str) -> Result<Arc<Plan>> {
+    let definition = parse(text).map_err(|finding| finding.message)?;
+    let plan = compile(definition, &Anything).map_err(|findings| format!("{findings:?}"))?;
+    Ok(Arc::new(plan))
+}
+
+fn runner(journal: Arc<dyn Journal>) -> Runner {
+    let options = Options {
+        clock: Arc::new(|| micros() / 1_000),
+        seed: Arc::new(|| 7),
+        grace: Duration::from_secs(10),
+    };
+    Runner::new(
+        journal,
+        Arc::new(Idle::default()),
+        Arc::new(Nobody),
+        options,
+    )
+}
+
+/// Steps a second of `runs` runs at once.
+async fn load(
+    journal: Arc<dyn Journal>,
+    plan: &Arc<Plan>,
+    runs: usize,
+    steps: usize,
+) -> Result<f64> {
+    let runner = runner(journal);
+    let began = Instant::now();
+    let mut tasks = tokio::task::JoinSet::new();
+    for _ in 0..runs {
+        let (runner, plan) = (runner.clone(), plan.clone());
+        tasks.spawn(async move {
+            let run = runner.start(plan, Start::default()).await?;
+            wait(&runner, run).await;
+            Ok::<_, flotilla_workflow::runner::Error>(())
+        });
+    }
+    while let Some(done) = tasks.join_next().await {
+        done??;
+    }
+    Ok((runs * steps) as f64 / began.elapsed().as_secs_f64())
+}
+
+/// Until the run is not under way: a journal in memory cannot give it back.
+async fn wait(runner: &Runner, run: u64) {
+    if let Ok(summary) = runner.ended(run).await {
+        debug_assert_eq!(summary.state, RunState::Completed);
+    }
+}
+
+#[tokio::main(flavor = "multi_thread", worker_threads = 2)]
+async fn main() -> Result<()> {
+    let mut args = std::env::args().skip(1);
+    let dir = args.next().map_or_else(
+        || std::env::temp_dir().join("flotilla-workflow"),
+        Into::into,
+    );
+    let rounds: usize = args.next().map_or(Ok(3), |text| text.parse())?;
+    let (fan, chain) = (fan()?, chain()?);
+    let names = [
+        "memory_fan",
+        "memory_runs",
+        "durable_fan",
+        "durable_runs",
+        "bare_sqlx",
+    ];
+    let mut figures: Vec<Vec<f64>> = vec![Vec::new(); names.len()];
+    let (mut resume_ms, mut bytes) = (Vec::new(), 0.0);
+    for _ in 0..rounds {
+        figures[0].push(load(Arc::new(Memory::default()), &fan, 1, FAN).await?);
+        figures[1].push(load(Arc::new(Memory::default()), &chain, RUNS, STEPS).await?);
+        fresh(&dir)?;
+        let store = flotilla_store::open(flotilla_store::Options::new(&dir)).await?;
+        let durable: Arc<dyn Journal> = Arc::new(RunJournal(store.runs.clone()));
+        figures[2].push(load(durable.clone(), &fan, 1, FAN).await?);
+        let began = Instant::now();
+        let view = runner(durable.clone()).view(1).await?;
+        resume_ms.push(began.elapsed().as_secs_f64() * 1e3);
+        assert_eq!(view.steps.len(), FAN);
+        let written: usize = store
+            .runs
+            .records(1)
+            .await?
+            .iter()
+            .map(|(_, text)| text.len())
+            .sum();
+        bytes = written as f64 / FAN as f64;
+        figures[3].push(load(durable, &chain, RUNS, STEPS).await?);
+        store.runs.close(Duration::from_secs(10)).await;
+        fresh(&dir)?;
+        figures[4].push(bare(&dir).await?);
+    }
+    std::fs::remove_dir_all(&dir)?;
+    let steps: serde_json::Map<String, Value> = names
+        .iter()
+        .zip(figures)
+        .map(|(name, figures)| {
+            (
+                format!("{name}_steps_per_s"),
+                median(figures).round().into(),
+            )
+        })
+        .collect();
+    println!(
+        "{}",
+        serde_json::json!({
+            "bench": "workflow",
+            "steps": steps,
+            "resume_10k_ms": median(resume_ms).round(),
+            "journal_bytes_per_step": bytes.round(),
+            "rss_mib": rss_mib(),
+        })
+    );
+    Ok(())
+}
+
+fn fresh(dir: &Path) -> Result<()> {
+    if dir.exists() {
+        std::fs::remove_dir_all(dir)?;
+    }
+    Ok(std::fs::create_dir_all(dir)?)
+}
+
+/// Two rows a commit, one commit a step, for two seconds.
+async fn bare(dir: &Path) -> Result<f64> {
+    let options = SqliteConnectOptions::new()
+        .filename(dir.join("bare.db"))
+        .create_if_missing(true)
+        .journal_mode(SqliteJournalMode::Wal)
+        .synchronous(SqliteSynchronous::Full);
+    let mut connection = SqliteConnection::connect_with(&options).await?;
+    sqlx::query("CREATE TABLE records (run INTEGER, seq INTEGER, at INTEGER, records TEXT, PRIMARY KEY (run, seq)) WITHOUT ROWID")
+        .execute(&mut connection)
+        .await?;
+    let (began, mut steps) = (Instant::now(), 0_i64);
+    while began.elapsed() < Duration::from_secs(2) {
+        sqlx::query("INSERT INTO records VALUES (1, ?, ?, ?), (1, ?, ?, ?)")
+            .bind(2 * steps)
+            .bind(0_i64)
+            .bind("[{\"is\":\"try\",\"s\":1,\"n\":1,\"with\":{}}]")
+            .bind(2 * steps + 1)
+            .bind(0_i64)
+            .bind("[{\"is\":\"end\",\"s\":1,\"state\":\"completed\"}]")
+            .execute(&mut connection)
+            .await?;
+        steps += 1;
+    }
+    let rate = steps as f64 / began.elapsed().as_secs_f64();
+    connection.close().await?;
+    Ok(rate)
+}
+
+fn median(mut figures: Vec<f64>) -> f64 {
+    figures.sort_by(f64::total_cmp);
+    figures.get(figures.len() / 2).copied().unwrap_or_default()
+}
+
+fn rss_mib() -> Option<u64> {
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    let line = status.lines().find(|line| line.starts_with("VmHWM:"))?;
+    let kib: u64 = line.split_whitespace().nth(1)?.parse().ok()?;
+    Some(kib / 1_024)
+}
