@@ -17,8 +17,8 @@ use crate::{
     state::{ProcessState, Status},
     tool::{ToolCallRecord, ToolList},
     workflow::{
-        ReplayParams, RunActParams, RunParams, RunQuery, RunRef, RunSummary, RunView, StepDetail,
-        StepRef, WorkflowInfo, WorkflowPlan, WorkflowRef, WorkflowShown, WorkflowText,
+        Asking, ReplayParams, RunActParams, RunParams, RunQuery, RunRef, RunSummary, RunView,
+        StepDetail, StepRef, WorkflowInfo, WorkflowPlan, WorkflowRef, WorkflowShown, WorkflowText,
     },
 };
 use schemars::JsonSchema;
@@ -213,6 +213,8 @@ commands! {
     "workflow.replay" workflow_replay WorkflowReplay(ReplayParams) -> RunSummary;
     #[doc = "Runs, newest first."]
     "workflow.runs" workflow_runs WorkflowRuns(RunQuery) -> Vec<RunSummary>;
+    #[doc = "Steps of runs under way that ask a person, those that ask longest first."]
+    "workflow.asking" workflow_asking WorkflowAsking(Empty) -> Vec<Asking>;
     #[doc = "A run with its steps."]
     "workflow.view" workflow_view WorkflowView(RunRef) -> RunView;
     #[doc = "A step of a run: what went in, what came out, tries that failed."]

@@ -243,6 +243,27 @@ pub struct StepDetail {
     pub tries: Vec<TryView>,
 }
 
+/// A step of a run that is under way asks a person: to approve, or to say what becomes of it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Asking {
+    /// The run.
+    pub run: u64,
+    /// Name of its workflow.
+    pub workflow: String,
+    /// Id of the step.
+    pub step: String,
+    /// What is asked, as a sentence.
+    pub why: String,
+    /// Whether it is an approval; otherwise the engine ended while the step was at work.
+    pub approval: bool,
+    /// Since when.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub since: Option<Millis>,
+    /// When the question ends by itself, as a failure.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub until: Option<Millis>,
+}
+
 /// A variable of a workflow, for a form.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct VarView {

@@ -34,8 +34,8 @@ use flotilla_contract::{
     state::HealthCode,
     tool::{ToolCallRecord, ToolList},
     workflow::{
-        ReplayParams, RunActParams, RunParams, RunQuery, RunRef, RunSummary, RunView, StepDetail,
-        StepRef, WorkflowInfo, WorkflowPlan, WorkflowRef, WorkflowShown, WorkflowText,
+        Asking, ReplayParams, RunActParams, RunParams, RunQuery, RunRef, RunSummary, RunView,
+        StepDetail, StepRef, WorkflowInfo, WorkflowPlan, WorkflowRef, WorkflowShown, WorkflowText,
     },
 };
 use std::{
@@ -698,6 +698,10 @@ impl Handler for Core {
         params: RunQuery,
     ) -> Result<Vec<RunSummary>, WireError> {
         self.runs_listed(params).await
+    }
+
+    async fn workflow_asking(&self, _: &Caller, _: Empty) -> Result<Vec<Asking>, WireError> {
+        Ok(self.runs_asking().await)
     }
 
     async fn workflow_view(&self, _: &Caller, params: RunRef) -> Result<RunView, WireError> {

@@ -15,9 +15,9 @@ use flotilla_contract::{
     event::NewEvent,
     tool::CallOutcome,
     workflow::{
-        Failure, Finding, PlannedStep, ReplayParams, RunAct, RunActParams, RunParams, RunQuery,
-        RunState, RunSummary, RunView, StepDetail, StepRef, StepState, VarView, WorkflowInfo,
-        WorkflowPlan, WorkflowShown,
+        Asking, Failure, Finding, PlannedStep, ReplayParams, RunAct, RunActParams, RunParams,
+        RunQuery, RunState, RunSummary, RunView, StepDetail, StepRef, StepState, VarView,
+        WorkflowInfo, WorkflowPlan, WorkflowShown,
     },
 };
 use flotilla_os::{
@@ -321,6 +321,17 @@ impl Core {
             }
         }
         Ok(runs)
+    }
+
+    pub(crate) async fn runs_asking(&self) -> Vec<Asking> {
+        let runner = &self.workflows.runner;
+        let mut all = Vec::new();
+        for run in runner.under_way() {
+            // One that cannot be read any more has just ended.
+            all.extend(runner.look(run.run, Run::asking).await.unwrap_or_default());
+        }
+        all.sort_by_key(|asking| (asking.since, asking.run));
+        all
     }
 
     pub(crate) async fn run_viewed(&self, run: u64) -> Result<RunView, WireError> {

@@ -85,6 +85,24 @@ export interface AgentStats {
   by_tag: Record<string, number>;
 }
 
+/** A step of a run that is under way asks a person: to approve, or to say what becomes of it. */
+export interface Asking {
+  /** The run. */
+  run: number;
+  /** Name of its workflow. */
+  workflow: string;
+  /** Id of the step. */
+  step: string;
+  /** What is asked, as a sentence. */
+  why: string;
+  /** Whether it is an approval; otherwise the engine ended while the step was at work. */
+  approval: boolean;
+  /** Since when. */
+  since?: number;
+  /** When the question ends by itself, as a failure. */
+  until?: number;
+}
+
 /** How waits between tries grow. */
 export type Backoff =
   /** `base · multiplierⁿ`. */
@@ -2884,6 +2902,8 @@ export interface Commands {
   "workflow.replay": { params: ReplayParams; result: RunSummary };
   /** Runs, newest first. */
   "workflow.runs": { params: RunQuery; result: RunSummary[] };
+  /** Steps of runs under way that ask a person, those that ask longest first. */
+  "workflow.asking": { params: Empty; result: Asking[] };
   /** A run with its steps. */
   "workflow.view": { params: RunRef; result: RunView };
   /** A step of a run: what went in, what came out, tries that failed. */

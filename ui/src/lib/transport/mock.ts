@@ -25,6 +25,7 @@ import {
 import { mockEngine, mockServers, put, random } from './mockfleet';
 import { MockClients } from './mockclients';
 import { MockGateway } from './mockgateway';
+import { MockWorkflows } from './mockworkflows';
 
 export interface MockOptions {
   servers: number;
@@ -60,6 +61,7 @@ export class MockTransport implements Transport {
   servers = new Map<string, ServerView>();
   calls: { command: string; params: unknown }[] = [];
   readonly clients = new MockClients();
+  readonly workflows = new MockWorkflows();
 
   #options: Required<MockOptions>;
   #subscriptions = new Set<Subscription>();
@@ -585,6 +587,18 @@ export class MockTransport implements Transport {
     },
     'tools.cancel': () => ({}),
     'tools.history': () => [],
+    'workflow.list': () => this.workflows.list(),
+    'workflow.show': ({ name }) => this.workflows.show(name),
+    'workflow.validate': ({ text }) => ({ text, findings: [] }),
+    'workflow.plan': (params) => this.workflows.plan(params),
+    'workflow.run': (params) => this.workflows.run(params),
+    'workflow.replay': (params) => this.workflows.replay(params),
+    'workflow.runs': (query) => this.workflows.listRuns(query),
+    'workflow.asking': () => this.workflows.asking(),
+    'workflow.view': ({ run }) => this.workflows.view(run),
+    'workflow.step': ({ run, step }) => this.workflows.detail(run, step),
+    'workflow.act': (params) => this.workflows.act(params),
+    'workflow.wait': ({ run }) => this.workflows.view(run).summary,
     'gateway.view': () => this.#gateway.view(),
     'gateway.calls': (query) => this.#gateway.calls(query),
     'gateway.call': (pick) => this.#gateway.call(pick),

@@ -484,6 +484,11 @@ fn approvals_wait_without_a_slot_for_a_filled_in_form() {
     assert_eq!(sim.states(), "ok waiting, other running, go pending");
     sim.step();
     assert_eq!(sim.run.summary().waits.as_deref(), Some("ok: Deploy?"));
+    let asked = sim.run.asking();
+    let asked = asked
+        .iter()
+        .map(|asking| (&*asking.step, &*asking.why, asking.approval));
+    assert!(asked.eq([("ok", "Deploy?", true)]));
     let why = sim.ask(decide(true, json!({}))).unwrap_err();
     assert!(why.contains("input.ring"), "{why}");
     assert!(sim.ask(Wish::Retry(0)).is_err());
@@ -494,6 +499,7 @@ fn approvals_wait_without_a_slot_for_a_filled_in_form() {
     );
     sim.play_out();
     assert_eq!(sim.run.state(), RunState::Completed);
+    assert!(sim.run.asking().is_empty());
     assert!(sim.ask(decide(true, json!({"ring": 2}))).is_err());
 
     let mut sim = Sim::new(steps, failing(""));

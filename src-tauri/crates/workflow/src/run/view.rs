@@ -3,7 +3,7 @@
 use super::{Run, StepRun, Task, Tried, Work};
 use crate::uses::Uses;
 use flotilla_contract::workflow::{
-    RunState, RunSummary, RunView, StepDetail, StepState, StepView, TryView,
+    Asking, RunState, RunSummary, RunView, StepDetail, StepState, StepView, TryView,
 };
 
 impl Run {
@@ -23,6 +23,29 @@ impl Run {
             ended: self.closed,
             waits: self.waits(),
         }
+    }
+
+    /// The steps that ask a person.
+    #[must_use]
+    pub fn asking(&self) -> Vec<Asking> {
+        if self.state.ended() {
+            return Vec::new();
+        }
+        let asks = |(place, step): (u32, &StepRun)| {
+            let items = step.items.iter().flat_map(|items| &items.list);
+            let works = [&step.work].into_iter().chain(items.map(|(_, work)| work));
+            let work = works.into_iter().find(|work| self.asks(place, work))?;
+            Some(Asking {
+                run: self.facts.number,
+                workflow: self.plan.definition.name.clone(),
+                step: self.plan.id(place).to_owned(),
+                why: work.why.clone().unwrap_or_default(),
+                approval: self.plan.uses(place) == Some(&Uses::Approval),
+                since: work.began,
+                until: work.until,
+            })
+        };
+        (0_u32..).zip(&self.steps).filter_map(asks).collect()
     }
 
     /// The run with its steps.
