@@ -8,16 +8,17 @@ export function permission(): NotificationPermission | 'unsupported' {
   return 'Notification' in window ? Notification.permission : 'unsupported';
 }
 
-/** Tells of failures and recoveries while nobody looks at the page; the returned function ends it. */
+/** Tells of failures, recoveries and questions of runs while nobody looks at the page; the returned function ends it. */
 export function notifyOf(
   events: Events,
   wanted: () => boolean,
   say: (event: Event) => { title: string; body: string },
 ): () => void {
   return events.onNew((event) => {
-    if (event.kind !== 'server:failed' && event.kind !== 'server:recovered') return;
+    const asks = event.kind === 'workflow:step' && event.state === 'waiting';
+    if (event.kind !== 'server:failed' && event.kind !== 'server:recovered' && !asks) return;
     if (hosted() || !wanted() || permission() !== 'granted' || document.hasFocus()) return;
     const { title, body } = say(event);
-    new Notification(title, { body, tag: event.server ?? 'engine' });
+    new Notification(title, { body, tag: event.server ?? (asks ? `run-${event.run}-${event.step}` : 'engine') });
   });
 }

@@ -3,11 +3,12 @@ import { prefs, type Range } from '$lib/state/prefs.svelte';
 import { href, router, type Place } from '$lib/state/router.svelte';
 import { shell } from './shell.svelte';
 
-const NUMBERED: readonly Place[] = ['overview', 'servers', 'traffic', 'logs', 'agents', 'fleets'];
+const NUMBERED: readonly Place[] = ['overview', 'servers', 'traffic', 'workflows', 'logs', 'agents', 'fleets'];
 const GO: Record<string, Place> = {
   o: 'overview',
   s: 'servers',
   t: 'traffic',
+  w: 'workflows',
   l: 'logs',
   a: 'agents',
   f: 'fleets',

@@ -98,6 +98,7 @@ const PLACES: [title: string, icon: IconName, address: string, keys: readonly st
   ['Overview', 'overview', href('overview'), ['G', 'O']],
   ['Servers', 'servers', href('servers'), ['G', 'S']],
   ['Traffic', 'traffic', href('traffic'), ['G', 'T']],
+  ['Workflows', 'workflows', href('workflows'), ['G', 'W']],
   ['Logs', 'logs', href('logs'), ['G', 'L']],
   ['Agents', 'agents', href('agents'), ['G', 'A']],
   ['Fleets', 'fleets', href('fleets'), ['G', 'F']],

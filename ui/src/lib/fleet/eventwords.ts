@@ -107,17 +107,17 @@ function say(event: Event): Omit<EventLine, 'who'> {
     case 'workflow:run': {
       const text = `${event.workflow}, run ${event.run}: ${event.state}${event.why ? `: ${event.why}` : ''}`;
       return event.state === 'failed'
-        ? { text, status: 'failed', icon: 'agents', loud: true }
-        : { text, icon: 'agents', loud: false };
+        ? { text, status: 'failed', icon: 'workflows', loud: true }
+        : { text, icon: 'workflows', loud: false };
     }
     case 'workflow:step':
       return {
         text: `${event.workflow}, run ${event.run}: ${event.step} ${event.state}: ${event.why}`,
-        icon: 'agents',
+        icon: 'workflows',
         loud: true,
       };
     case 'workflow:notice':
-      return { text: `${event.workflow}, run ${event.run}: ${event.message}`, icon: 'agents', loud: true };
+      return { text: `${event.workflow}, run ${event.run}: ${event.message}`, icon: 'workflows', loud: true };
     case 'engine:started':
       return { text: 'Engine started', icon: 'fleets', loud: false };
     case 'manager:shutdown':

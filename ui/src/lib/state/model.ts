@@ -6,6 +6,7 @@ import { Fleet } from './fleet.svelte';
 import { Gateway } from './gateway.svelte';
 import { Link } from './link.svelte';
 import { Metrics } from './metrics.svelte';
+import { Workflows } from './workflows.svelte';
 
 /** Everything the screen knows of one engine, and the way to ask it. Components get it with `getModel()`. */
 export class Model {
@@ -14,6 +15,7 @@ export class Model {
   readonly events: Events;
   readonly metrics: Metrics;
   readonly gateway: Gateway;
+  readonly workflows: Workflows;
 
   constructor(readonly transport: Transport) {
     this.link = new Link(transport);
@@ -21,6 +23,7 @@ export class Model {
     this.events = new Events(transport);
     this.metrics = new Metrics(transport, (samples) => this.fleet.sampled(samples));
     this.gateway = new Gateway(transport, () => this.metrics.pausedAt !== undefined);
+    this.workflows = new Workflows(transport);
   }
 
   /** Begins to follow the engine; the returned function ends it. */
@@ -31,6 +34,7 @@ export class Model {
       this.events.start(),
       this.metrics.start(),
       this.gateway.start(),
+      this.workflows.start(),
     ];
     return () => ends.forEach((end) => end());
   }

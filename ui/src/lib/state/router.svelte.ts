@@ -1,25 +1,30 @@
-export const PLACES = ['overview', 'servers', 'traffic', 'logs', 'agents', 'fleets', 'settings'] as const;
+export const PLACES = ['overview', 'servers', 'traffic', 'workflows', 'logs', 'agents', 'fleets', 'settings'] as const;
 export type Place = (typeof PLACES)[number];
 export const SERVER_TABS = ['overview', 'tools', 'logs', 'events', 'traffic', 'config'] as const;
 export type ServerTab = (typeof SERVER_TABS)[number];
 
-/** Where the screen is: a place, or one server and its tab; the rest of the view's state stands in the query. */
+/** Where the screen is: a place, or one server and its tab, a workflow, a run; the rest of the view's state stands in the query. */
 export interface Route {
   place: Place;
   server?: string;
   tab?: ServerTab;
+  workflow?: string;
+  run?: number;
   query: URLSearchParams;
 }
 
 const isPlace = (text: string): text is Place => (PLACES as readonly string[]).includes(text);
 const isTab = (text: string): text is ServerTab => (SERVER_TABS as readonly string[]).includes(text);
 
-/** Reads `#/servers/NAME/TAB?query`; anything unknown is the overview. */
+/** Reads `#/servers/NAME/TAB?query`, `#/workflows/definitions/NAME`, `#/workflows/runs/N`; anything unknown is the overview. */
 export function parseRoute(hash: string): Route {
   const [path = '', search = ''] = hash.replace(/^#?\/?/, '').split('?', 2);
   const [first = '', server = '', tab = ''] = path.split('/').map(decode);
   const query = new URLSearchParams(search);
   if (first === 'servers' && server) return { place: 'servers', server, tab: isTab(tab) ? tab : 'overview', query };
+  if (first === 'workflows' && server === 'definitions' && tab) return { place: 'workflows', workflow: tab, query };
+  if (first === 'workflows' && server === 'runs' && /^\d{1,15}$/.test(tab))
+    return { place: 'workflows', run: Number(tab), query };
   return { place: isPlace(first) ? first : 'overview', query };
 }
 
@@ -41,6 +46,16 @@ export function href(place: Place, query?: Record<string, string>): string {
 export function serverHref(server: string, tab: ServerTab = 'overview', query?: Record<string, string>): string {
   const search = query && Object.keys(query).length ? `?${new URLSearchParams(query)}` : '';
   return `#/servers/${encodeURIComponent(server)}${tab === 'overview' ? '' : `/${tab}`}${search}`;
+}
+
+/** The address of a workflow's page, for `href`. */
+export function workflowHref(name: string): string {
+  return `#/workflows/definitions/${encodeURIComponent(name)}`;
+}
+
+/** The address of a run, or of one of its steps, for `href`. */
+export function runHref(run: number, step?: string): string {
+  return `#/workflows/runs/${run}${step === undefined ? '' : `?${new URLSearchParams({ step })}`}`;
 }
 
 class Router {

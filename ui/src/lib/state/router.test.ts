@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest';
-import { href, parseRoute, serverHref } from './router.svelte';
+import { href, parseRoute, runHref, serverHref, workflowHref } from './router.svelte';
 
 const seen = (hash: string) => {
   const { place, server, tab, query } = parseRoute(hash);
@@ -14,6 +14,16 @@ test.each([
   ['#/nowhere', ['overview', undefined, undefined, '']],
   ['#/servers/%E0%A4%A', ['servers', '%E0%A4%A', 'overview', '']],
 ])('%s', (hash, expected) => expect(seen(hash)).toEqual(expected));
+
+test.each([
+  ['#/workflows?tab=runs', [undefined, undefined]],
+  [workflowHref('a b/c'), ['a b/c', undefined]],
+  [runHref(31, 'x y'), [undefined, 31]],
+  ['#/workflows/runs/x', [undefined, undefined]],
+])('%s', (hash, expected) => {
+  const { place, workflow, run } = parseRoute(hash);
+  expect([place, workflow, run]).toEqual(['workflows', ...expected]);
+});
 
 test('addresses are read back as what they were made from', () => {
   expect(seen(serverHref('a_b-1', 'tools'))).toEqual(['servers', 'a_b-1', 'tools', '']);
