@@ -190,10 +190,10 @@ pub struct StepView {
     /// When the next try begins, or the waiting ends.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub until: Option<Millis>,
-    /// Why it failed.
+    /// Why it failed, or its last try while it waits for another.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,
-    /// The class of its failure.
+    /// The class of that failure.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub failure: Option<Failure>,
     /// Why it waits, was skipped, blocked or cancelled.

@@ -2453,9 +2453,9 @@ export interface StepView {
   ended_at?: number;
   /** When the next try begins, or the waiting ends. */
   until?: number;
-  /** Why it failed. */
+  /** Why it failed, or its last try while it waits for another. */
   error?: string;
-  /** The class of its failure. */
+  /** The class of that failure. */
   failure?: Failure;
   /** Why it waits, was skipped, blocked or cancelled. */
   why?: string;

@@ -79,6 +79,10 @@ impl Run {
         let planned = self.plan.steps.get(place as usize);
         let count = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
         let needs = planned.map_or(&[][..], |step| &step.needs);
+        // While it waits for another try, what people ask is why the last one failed.
+        let last =
+            || Some(&work.tries.last()?.failed).filter(|_| work.state == StepState::Retrying);
+        let failed = work.failed.as_ref().or_else(last);
         StepView {
             id: self.plan.id(place).to_owned(),
             name: self
@@ -98,8 +102,8 @@ impl Run {
             began_at: work.began,
             ended_at: work.ended,
             until: work.until,
-            error: work.failed.as_ref().map(|failed| failed.error.clone()),
-            failure: work.failed.as_ref().map(|failed| failed.failure),
+            error: failed.map(|failed| failed.error.clone()),
+            failure: failed.map(|failed| failed.failure),
             why: work.why.clone(),
             asks: self.asks(place, work),
             items: step.items.as_ref().map(|items| count(items.list.len())),
