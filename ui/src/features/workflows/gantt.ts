@@ -8,7 +8,7 @@ export interface Span {
   to: number;
 }
 
-export type BarLook = 'done' | 'run' | 'failed' | 'waits' | 'asks' | 'quiet';
+export type BarLook = 'done' | 'run' | 'failed' | 'waits' | 'rests' | 'asks' | 'quiet';
 
 /** A bar, in percent of the axis. */
 export interface Bar {
@@ -41,7 +41,7 @@ export function bars(step: StepView, axis: Span, now: number, tries: readonly Tr
     return { look, left, width: Math.max(0, Math.min(100 - left, ((to - from) / length) * 100)) };
   };
   const end = step.ended_at ?? now;
-  const look = step.state === 'waiting' ? (step.asks ? 'asks' : 'waits') : (LOOK[step.state] ?? 'quiet');
+  const look = step.state === 'waiting' ? (step.asks ? 'asks' : 'rests') : (LOOK[step.state] ?? 'quiet');
   if (tries.length === 0) return [place(look, step.began_at, end)];
   const all: Bar[] = [];
   let at = step.began_at;

@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest';
-import { fitted, inSight, layers, layout, neighbour, NODE, revealed, zoomed, type Linked } from './graph';
+import { edgesInSight, fitted, inSight, layers, layout, neighbour, NODE, revealed, zoomed, type Linked } from './graph';
 
 const step = (id: string, ...needs: string[]): Linked => ({ id, needs });
 const DIAMOND = [step('a'), step('b', 'a'), step('c', 'a'), step('d', 'b'), step('e', 'c', 'd')];
@@ -51,7 +51,10 @@ test('a thousand steps beside each other are set about as wide as high, and only
   expect(of.width / of.height).toBeLessThan(2);
   const window = { width: 800, height: 400 };
   expect(inSight(of, { scale: 1, x: 0, y: 0 }, window).length).toBeLessThan(60);
+  // All edges begin at one step and end at one: those far from both do not cross the window.
+  expect(edgesInSight(of, { scale: 1, x: 0, y: 0 }, window).length).toBeLessThan(of.edges.length);
   const all = fitted(of, window);
+  expect(edgesInSight(of, all, window)).toHaveLength(of.edges.length);
   expect(inSight(of, all, window)).toHaveLength(1000);
   expect(of.width * all.scale).toBeLessThanOrEqual(800);
   expect(of.height * all.scale).toBeLessThanOrEqual(400);

@@ -20,6 +20,8 @@ export interface Edge {
   line: string;
   /** Its tip, a triangle. */
   tip: string;
+  /** The corners of what it covers. */
+  box: [left: number, top: number, right: number, bottom: number];
 }
 
 export interface Layout {
@@ -171,6 +173,7 @@ function edge(from: Node, to: Node): Edge {
     from: from.id,
     to: to.id,
     line: `M${x1} ${y1}C${x1 + bend} ${y1} ${x2 - bend} ${y2} ${x2} ${y2}`,
+    box: [Math.min(x1, x2 - bend), Math.min(y1, y2), Math.max(x2, x1 + bend), Math.max(y1, y2)],
     tip: `M${x2 - 1} ${y2 - 3.2}L${x2 + 5} ${y2}L${x2 - 1} ${y2 + 3.2}z`,
   };
 }
@@ -248,11 +251,20 @@ export function revealed(sight: Sight, node: Node, window: Size): Sight {
   };
 }
 
+/** The part of the graph that the window shows. */
+function shown(sight: Sight, window: Size): [left: number, top: number, right: number, bottom: number] {
+  const [left, top] = [-sight.x / sight.scale, -sight.y / sight.scale];
+  return [left, top, left + window.width / sight.scale, top + window.height / sight.scale];
+}
+
 /** The steps of which anything is in the window. */
 export function inSight(of: Layout, sight: Sight, window: Size): Node[] {
-  const left = -sight.x / sight.scale - NODE.width;
-  const top = -sight.y / sight.scale - NODE.height;
-  const right = left + window.width / sight.scale + NODE.width;
-  const bottom = top + window.height / sight.scale + NODE.height;
-  return of.nodes.filter(({ x, y }) => x >= left && x <= right && y >= top && y <= bottom);
+  const [left, top, right, bottom] = shown(sight, window);
+  return of.nodes.filter(({ x, y }) => x + NODE.width >= left && x <= right && y + NODE.height >= top && y <= bottom);
+}
+
+/** The edges that may cross the window. */
+export function edgesInSight(of: Layout, sight: Sight, window: Size): Edge[] {
+  const [left, top, right, bottom] = shown(sight, window);
+  return of.edges.filter(({ box: [x1, y1, x2, y2] }) => x2 >= left && x1 <= right && y2 >= top && y1 <= bottom);
 }

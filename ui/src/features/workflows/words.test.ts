@@ -148,7 +148,7 @@ test('what a workflow touches is told from what its steps use', () => {
     planned('g', 'workflow/nightly'),
   ];
   expect(touches({ steps })).toEqual([
-    '1 command on this machine, as your user, in its workspace',
+    '1 command on this machine, as your user',
     'Writes files in its workspace: c',
     'Calls tools of servers: db / count_all__rows',
     'Acts on the fleet: rolling restart',

@@ -85,6 +85,9 @@ export function stepNote(step: StepView, now: number): string {
   }
 }
 
+/** What the engine says, as a sentence. */
+export const sentence = (text: string): string => whole(text.charAt(0).toUpperCase() + text.slice(1));
+
 const seconds = (ms: number) => Math.floor(ms / 1000) * 1000;
 
 /** Why a run does not move, or that it does, as one sentence; `until` is said as a countdown between its halves. */
@@ -286,7 +289,7 @@ export function touches({ steps }: Pick<WorkflowPlan, 'steps'>): string[] {
   const parts = (name: string) => [...new Set(kind(name).map(({ uses }) => uses.slice(name.length + 1)))];
   const lines: string[] = [];
   const shell = kind('shell').length;
-  if (shell) lines.push(`${count(shell, 'command')} on this machine, as your user, in its workspace`);
+  if (shell) lines.push(`${count(shell, 'command')} on this machine, as your user`);
   const files = kind('file').filter(({ with: given }) => !['read', 'list'].includes(String(given['operation'])));
   if (files.length) lines.push(`Writes files in its workspace: ${names(files.map(({ id }) => id))}`);
   const tools = parts('tool').map((tool) => tool.replace('__', ' / '));
