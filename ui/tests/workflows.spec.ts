@@ -100,8 +100,11 @@ test('a run is started from the gallery, watched, approved, fails, is tried agai
   await expect(panel.getByRole('navigation', { name: 'Main' })).toContainText('waits for you');
   for (const colorScheme of ['light', 'dark'] as const) {
     await panel.emulateMedia({ colorScheme });
-    await panel.screenshot({ path: info.outputPath(`asks-${colorScheme}.png`) });
-    await isAccessible(panel, `a run that asks, ${colorScheme}`);
+    for (const width of [1024, 1440]) {
+      await panel.setViewportSize({ width, height: width === 1024 ? 700 : 900 });
+      await panel.screenshot({ path: info.outputPath(`asks-${colorScheme}-${width}.png`) });
+      await isAccessible(panel, `a run that asks, ${colorScheme}, ${width} px`);
+    }
   }
 
   // From the list of what waits to the question, and its form.
