@@ -43,7 +43,7 @@ export async function act(
   if (!view) return undefined;
   if (verb === 'cancel' && !(await confirmCancel(view))) return undefined;
   const title = step ?? `${view.summary.workflow}, run ${watch.run}`;
-  const toast = toasts.show({ kind: 'working', title: `${WORDS[verb].doing} ${title}` });
+  const toast = toasts.show({ kind: 'working', title, text: WORDS[verb].doing });
   try {
     await model.call('workflow.act', { run: watch.run, act: verb, ...(step === undefined ? {} : { step }), input });
     await watch.read();

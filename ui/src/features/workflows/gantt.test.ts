@@ -1,8 +1,8 @@
 import { expect, test } from 'vitest';
 import type { StepView, TryView } from '$lib/contract';
-import { bars, span, ticks } from './gantt';
+import { bars, collapsed, linear, span, ticks } from './gantt';
 
-const axis = { from: 0, to: 100_000 };
+const axis = linear({ from: 0, to: 100_000 });
 const step = (more: Partial<StepView>): StepView => ({
   id: 'a',
   uses: 'shell',
@@ -44,9 +44,27 @@ test('the axis goes from the beginning to now, or to the end', () => {
 test.each([800, 7_000, 90_000, 3_600_000, 400_000_000, 9_000_000_000])(
   '%i ms have round marks, not too many',
   (length) => {
-    const marks = ticks({ from: 1_700_000_000_123, to: 1_700_000_000_123 + length });
+    const marks = ticks(linear({ from: 1_700_000_000_123, to: 1_700_000_000_123 + length }));
     expect(marks.length).toBeGreaterThan(1);
     expect(marks.length).toBeLessThanOrEqual(9);
     for (const { left } of marks) expect(left).toBeGreaterThanOrEqual(0);
   },
 );
+
+test('idle time is drawn short, and all else in proportion', () => {
+  const steps = [
+    step({ began_at: 0, ended_at: 10_000 }),
+    step({ uses: 'approval', state: 'waiting', asks: true, began_at: 10_000 }),
+    step({ began_at: 90_000, ended_at: 100_000 }),
+  ];
+  const short = collapsed({ steps }, { from: 0, to: 100_000 }, 100_000);
+  expect(short.gaps).toEqual([{ from: 10_000, to: 90_000, left: 47.5, width: 5 }]);
+  expect([-1, 0, 5_000, 10_000, 50_000, 90_000, 95_000, 100_000, 200_000].map(short.at)).toEqual([
+    0, 0, 23.75, 47.5, 50, 52.5, 76.25, 100, 100,
+  ]);
+  // Nothing waits: as long as it was.
+  const busy = collapsed({ steps: [step({ began_at: 0, ended_at: 100_000 })] }, { from: 0, to: 100_000 }, 100_000);
+  expect([busy.gaps, busy.at(25_000)]).toEqual([[], 25]);
+  // Nothing was ever at work.
+  expect(collapsed({ steps: [] }, { from: 0, to: 100_000 }, 0).at(100_000)).toBe(5);
+});

@@ -23,6 +23,55 @@ export function span({ summary }: RunView, now: number): Span {
   return { from: summary.at, to: Math.max(to, summary.at + 1_000) };
 }
 
+/** Where a time stands on the axis. */
+export interface Axis extends Span {
+  /** In percent of its length. */
+  at: (time: number) => number;
+  /** Times in which nothing was at work, drawn shorter than they were. */
+  gaps: (Span & { left: number; width: number })[];
+}
+
+/** As long as it was. */
+export function linear({ from, to }: Span): Axis {
+  return { from, to, gaps: [], at: (time) => (Math.min(Math.max(time - from, 0), to - from) / (to - from)) * 100 };
+}
+
+/** Width of a gap, in percent, and how many of the longest are drawn so. */
+const GAP = { width: 5, most: 8, least_ms: 1_000, share: 0.08 } as const;
+
+/** Without the times in which every step waited for a person, a time, or had ended. */
+export function collapsed({ steps }: Pick<RunView, 'steps'>, { from, to }: Span, now: number): Axis {
+  const busy = steps
+    .filter(({ began_at, uses }) => began_at !== undefined && uses !== 'approval' && uses !== 'wait')
+    .map(({ began_at = from, ended_at = now }) => [began_at, ended_at] as const)
+    .sort((a, b) => a[0] - b[0]);
+  const idle: Span[] = [];
+  let end = from;
+  for (const [began, ended] of [...busy, [to, to] as const]) {
+    if (began > end) idle.push({ from: end, to: began });
+    end = Math.max(end, ended);
+  }
+  const long = idle
+    .filter((gap) => gap.to - gap.from >= Math.max(GAP.least_ms, (to - from) * GAP.share))
+    .sort((a, b) => b.to - b.from - (a.to - a.from))
+    .slice(0, GAP.most)
+    .sort((a, b) => a.from - b.from);
+  const left = to - from - long.reduce((sum, gap) => sum + gap.to - gap.from, 0);
+  const scale = (100 - GAP.width * long.length) / Math.max(1, left);
+  const at = (time: number): number => {
+    const within = Math.min(Math.max(time, from), to);
+    let [place, last] = [0, from];
+    for (const gap of long) {
+      if (within <= gap.from) break;
+      place += (gap.from - last) * scale;
+      place += (Math.min(within, gap.to) - gap.from) * (GAP.width / (gap.to - gap.from));
+      last = Math.min(within, gap.to);
+    }
+    return place + Math.max(0, within - last) * scale;
+  };
+  return { from, to, at, gaps: long.map((gap) => ({ ...gap, left: at(gap.from), width: GAP.width })) };
+}
+
 const LOOK: Partial<Record<StepView['state'], BarLook>> = {
   completed: 'done',
   running: 'run',
@@ -33,12 +82,11 @@ const LOOK: Partial<Record<StepView['state'], BarLook>> = {
 };
 
 /** The bars of a step: its tries, where they are known, and the waits between them; otherwise one for all. */
-export function bars(step: StepView, axis: Span, now: number, tries: readonly TryView[] = []): Bar[] {
+export function bars(step: StepView, axis: Axis, now: number, tries: readonly TryView[] = []): Bar[] {
   if (step.began_at === undefined) return [];
-  const length = axis.to - axis.from;
   const place = (look: BarLook, from: number, to: number): Bar => {
-    const left = (Math.max(0, from - axis.from) / length) * 100;
-    return { look, left, width: Math.max(0, Math.min(100 - left, ((to - from) / length) * 100)) };
+    const left = axis.at(from);
+    return { look, left, width: axis.at(to) - left };
   };
   const end = step.ended_at ?? now;
   const look = step.state === 'waiting' ? (step.asks ? 'asks' : 'rests') : (LOOK[step.state] ?? 'quiet');
@@ -66,17 +114,24 @@ const STEPS = [
   3_600_000, 7_200_000, 14_400_000, 43_200_000, 86_400_000,
 ];
 
-/** Round times, at most `most` of them. */
-export function ticks({ from, to }: Span, most = 8): Tick[] {
-  const length = to - from;
+/** Round times, at most `most` of them, and none in or at a gap. */
+export function ticks({ from, to, at: place, gaps }: Axis, most = 8): Tick[] {
+  const length = to - from - gaps.reduce((sum, gap) => sum + gap.to - gap.from, 0);
   const step = STEPS.find((one) => length / one <= most) ?? Math.ceil(length / most / 86_400_000) * 86_400_000;
   const all: Tick[] = [];
   // Local midnight is a round time, whatever the zone.
   const zone = new Date(from).getTimezoneOffset() * 60_000;
-  for (let at = Math.ceil((from - zone) / step) * step + zone; at <= to; at += step) {
+  const round = (time: number) => Math.ceil((time - zone) / step) * step + zone;
+  for (let at = round(from); at <= to; at += step) {
+    const inside = gaps.find((gap) => at > gap.from && at < gap.to);
+    // Over a gap in one go: it may be days.
+    if (inside) at = round(inside.to);
+    const left = place(at);
+    const free = gaps.every((gap) => left < gap.left - 3 || left > gap.left + gap.width + 3);
+    if (at > to || !free || left - (all.at(-1)?.left ?? -100) < 5) continue;
     const label =
       step < 1_000 ? `${clock(at)}.${Math.floor((at % 1000) / 100)}` : at % 60_000 === 0 ? minute(at) : clock(at);
-    all.push({ left: ((at - from) / length) * 100, label });
+    all.push({ left, label });
   }
   return all;
 }
