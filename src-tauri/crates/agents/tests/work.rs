@@ -304,3 +304,132 @@ fn a_pipe_is_refused_and_not_waited_for() {
         assert_eq!(error.failure, Failure::Failed, "{input}: {error}");
     }
 }
+
+#[test]
+fn a_scan_finds_secrets_and_never_repeats_them() {
+    let root = TempDir::new().unwrap();
+    let put = |path: &str, text: &[u8]| {
+        let path = root.path().join(path);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(path, text).unwrap();
+    };
+    // Put together here, so that nothing in this file looks like one.
+    let key = format!("AKIA{}", "ABCDEFGHIJKLMNOP");
+    put("src/a.py", format!("x = 1\nkey = '{key}'\n").as_bytes());
+    put(
+        "src/b.py",
+        b"password = os.environ['PASSWORD']\npassword = \"${PASSWORD}\"\n",
+    );
+    put("src/deep/c.toml", b"api_key = \"0123456789abcdef\"\n");
+    put("src/node_modules/d.js", format!("'{key}'").as_bytes());
+    put("src/e.bin", format!("\0{key}").as_bytes());
+    let on = |input: Value| file(&input, &place(&root));
+    let found = on(json!({"operation": "scan", "path": "src"})).unwrap();
+    assert_eq!(
+        found["findings"],
+        json!([
+            {"path": "a.py", "line": 2, "rule": "aws-access-key"},
+            {"path": "deep/c.toml", "line": 1, "rule": "literal"},
+        ])
+    );
+    assert_eq!(
+        (&found["total"], &found["files"], &found["passed_over"]),
+        (&json!(2), &json!(3), &json!(1))
+    );
+    assert!(!found.to_string().contains(&key));
+    let own = json!({"operation": "scan", "path": "src", "quote": true, "rules": {"number": "^x = [0-9]"}});
+    assert_eq!(
+        on(own).unwrap()["findings"],
+        json!([{"path": "a.py", "line": 1, "rule": "number", "text": "x = 1"}])
+    );
+    let error = on(json!({"operation": "scan", "path": "src", "rules": {"bad": "("}})).unwrap_err();
+    assert!(
+        error.error.starts_with("with.rules.bad is \"(\": "),
+        "{error}"
+    );
+}
+
+#[tokio::test]
+async fn a_database_is_copied_while_it_is_written_and_what_is_damaged_is_found() {
+    use sqlx::{Connection as _, SqliteConnection, sqlite::SqliteConnectOptions};
+    let root = TempDir::new().unwrap();
+    let options = SqliteConnectOptions::new()
+        .filename(root.path().join("app.db"))
+        .create_if_missing(true)
+        .journal_mode(sqlx::sqlite::SqliteJournalMode::Wal);
+    let mut writer = SqliteConnection::connect_with(&options).await.unwrap();
+    let mut write = async |sql: &'static str| {
+        sqlx::query(sql).execute(&mut writer).await.unwrap();
+    };
+    write("CREATE TABLE t (text TEXT)").await;
+    write("CREATE TABLE \"o\"\"dd\" (n)").await;
+    write("WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 200) INSERT INTO t SELECT hex(randomblob(500)) FROM n").await;
+    write("BEGIN").await;
+    write("INSERT INTO t VALUES ('not yet')").await;
+    let on = async |input: Value| {
+        let place = place(&root);
+        tokio::task::spawn_blocking(move || file(&input, &place))
+            .await
+            .unwrap()
+    };
+    let copy = json!({"operation": "sqlite_copy", "path": "app.db", "to": "b/1"});
+    let copied = on(copy.clone()).await.unwrap();
+    assert_eq!(copied["tables"], json!({"o\"dd": 0, "t": 200}));
+    let twice = on(copy).await.unwrap_err();
+    assert!(twice.error.contains("exists"), "{twice}");
+    on(json!({"operation": "pack", "path": "b/1", "to": "b/1.gz"}))
+        .await
+        .unwrap();
+    on(json!({"operation": "unpack", "path": "b/1.gz", "to": "b/2"}))
+        .await
+        .unwrap();
+    let check =
+        |tables: Value| json!({"operation": "sqlite_check", "path": "b/2", "tables": tables});
+    on(check(copied["tables"].clone())).await.unwrap();
+    let other = on(check(json!({"t": 201}))).await.unwrap_err();
+    assert!(other.error.contains("expected are {\"t\":201}"), "{other}");
+    // A page in the middle becomes another.
+    let path = root.path().join("b/2");
+    let mut bytes = std::fs::read(&path).unwrap();
+    let middle = bytes.len() / 2;
+    bytes[middle..middle + 4096].fill(0x55);
+    std::fs::write(&path, bytes).unwrap();
+    let damaged = json!({"operation": "sqlite_check", "path": "b/2"});
+    let damaged = on(damaged).await.unwrap_err();
+    assert_eq!(damaged.failure, Failure::Failed);
+    std::fs::write(root.path().join("b/1.gz"), b"\x1f\x8b nothing").unwrap();
+    let unpacked = on(json!({"operation": "unpack", "path": "b/1.gz", "to": "b/3"})).await;
+    assert_eq!(unpacked.unwrap_err().failure, Failure::Failed);
+    for path in ["none.db", "../x.db"] {
+        let copy = json!({"operation": "sqlite_copy", "path": path, "to": "c"});
+        on(copy).await.unwrap_err();
+        assert!(!root.path().join("c").exists());
+    }
+}
+
+#[test]
+fn old_copies_go_and_the_newest_stay() {
+    let root = TempDir::new().unwrap();
+    let day = std::time::Duration::from_secs(86_400);
+    for (name, days) in [
+        ("backup-1.gz", 50),
+        ("backup-2.gz", 40),
+        ("backup-3.gz", 35),
+        ("backup-4.gz", 1),
+        ("other.gz", 99),
+        ("backup-5.txt", 99),
+    ] {
+        let file = std::fs::File::create(root.path().join(name)).unwrap();
+        let then = std::time::SystemTime::now() - day * days;
+        file.set_modified(then).unwrap();
+    }
+    let prune = |keep: usize| {
+        let input = json!({"operation": "prune", "path": ".", "prefix": "backup-", "suffix": ".gz", "days": 30, "keep": keep});
+        file(&input, &place(&root)).unwrap()
+    };
+    let done = prune(2);
+    assert_eq!(done["removed"], json!(["backup-1.gz", "backup-2.gz"]));
+    assert_eq!(prune(2)["removed"], json!([]));
+    assert_eq!(prune(0)["kept"], 1);
+    assert!(root.path().join("other.gz").exists() && root.path().join("backup-5.txt").exists());
+}

@@ -1,9 +1,15 @@
 //! A file of the run's workspace.
 
-use super::{Place, WorkError, read, workspace::Workspace};
+use super::{
+    Place, WorkError, backup, read, scan,
+    workspace::{Kind, Workspace},
+};
 use serde::Deserialize;
-use serde_json::{Value, json};
-use std::io::{self, Read as _, Write as _};
+use serde_json::{Map, Value, json};
+use std::{
+    collections::BTreeMap,
+    io::{self, Read as _, Write as _},
+};
 
 /// Bytes of a file that is read at most.
 const READ: u64 = 1 << 20;
@@ -36,10 +42,46 @@ enum Input {
     Remove {
         path: String,
     },
+    Folder {
+        path: String,
+    },
+    Scan {
+        path: String,
+        #[serde(default)]
+        rules: BTreeMap<String, String>,
+        #[serde(default)]
+        quote: bool,
+    },
+    Pack {
+        path: String,
+        to: String,
+    },
+    Unpack {
+        path: String,
+        to: String,
+    },
+    Prune {
+        path: String,
+        #[serde(default)]
+        prefix: String,
+        #[serde(default)]
+        suffix: String,
+        days: u32,
+        #[serde(default)]
+        keep: usize,
+    },
+    SqliteCopy {
+        path: String,
+        to: String,
+    },
+    SqliteCheck {
+        path: String,
+        tables: Option<Map<String, Value>>,
+    },
 }
 
-/// Does one operation in the workspace: `read`, `create`, `append`, `list`, `copy` or `remove`. Content that is no text is written as JSON.
-/// Blocks: call it off the async threads.
+/// Does one operation in the workspace: `read`, `create`, `append`, `list`, `copy`, `remove`, `folder`, `scan`, `pack`, `unpack`, `prune`,
+/// `sqlite_copy` or `sqlite_check`. Content that is no text is written as JSON. Blocks: call it off the async threads.
 ///
 /// # Errors
 /// `refused` for a path outside of the workspace, `failed` when the system says no or the path is neither file nor folder.
@@ -62,11 +104,11 @@ pub fn file(input: &Value, place: &Place) -> Result<Value, WorkError> {
         Input::Append { path, content } => write(&workspace, &path, &content, true),
         Input::List { path, recursive } => {
             let mut entries = Vec::new();
-            let done = workspace.walk(&path, recursive, LISTED, |entry| {
+            let done = workspace.walk(&path, LISTED, |entry| {
                 entries.push(
                     json!({ "path": entry.path, "kind": entry.kind.word(), "bytes": entry.bytes }),
                 );
-                Ok(())
+                Ok(recursive && entry.kind == Kind::Folder)
             });
             let cut = done.map_err(Workspace::failed("with.path", &path))?;
             Ok(json!({ "success": true, "path": path, "entries": entries, "truncated": cut }))
@@ -86,6 +128,26 @@ pub fn file(input: &Value, place: &Place) -> Result<Value, WorkError> {
                 .remove(&path)
                 .map_err(Workspace::failed("with.path", &path))?;
             Ok(json!({ "success": true, "path": path }))
+        }
+        Input::Folder { path } => {
+            workspace
+                .make(&path)
+                .map_err(Workspace::failed("with.path", &path))?;
+            Ok(json!({ "success": true, "path": path }))
+        }
+        Input::Scan { path, rules, quote } => scan::scan(&workspace, &path, &rules, quote),
+        Input::Pack { path, to } => backup::pack(&workspace, &path, &to),
+        Input::Unpack { path, to } => backup::unpack(&workspace, &path, &to),
+        Input::Prune {
+            path,
+            prefix,
+            suffix,
+            days,
+            keep,
+        } => backup::prune(&workspace, &path, (&prefix, &suffix), days, keep),
+        Input::SqliteCopy { path, to } => backup::sqlite_copy(&workspace, &path, &to),
+        Input::SqliteCheck { path, tables } => {
+            backup::sqlite_check(&workspace, &path, tables.as_ref())
         }
     }
 }

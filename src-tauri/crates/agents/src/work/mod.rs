@@ -4,7 +4,9 @@
 //! that is too large is cut, and says so. Secrets come as `${secret:NAME}`, are looked up at the last moment, and do not leave in an output as
 //! they are; what a command makes of one (its Base64, say) is not recognised.
 
+mod backup;
 mod file;
+mod scan;
 mod secrets;
 mod shell;
 mod workspace;

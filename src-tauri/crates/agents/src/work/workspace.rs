@@ -8,6 +8,7 @@ use cap_std::{
 use std::{
     io,
     path::{Path, PathBuf},
+    time::SystemTime,
 };
 
 /// Folders below each other at most.
@@ -45,6 +46,19 @@ pub(super) struct Entry {
     pub(super) kind: Kind,
     /// Of a file.
     pub(super) bytes: Option<u64>,
+    found: DirEntry,
+}
+
+impl Entry {
+    /// Opens it to read it, when it is a file.
+    pub(super) fn open(&self) -> Option<File> {
+        (self.kind == Kind::File).then(|| self.found.open().ok())?
+    }
+
+    /// When it was written to last.
+    pub(super) fn written(&self) -> io::Result<SystemTime> {
+        Ok(self.found.metadata()?.modified()?.into_std())
+    }
 }
 
 impl Workspace {
@@ -111,6 +125,12 @@ impl Workspace {
         Ok(file)
     }
 
+    /// Makes a file that was not there, with the folders above it.
+    pub(super) fn create_new(&self, path: &str) -> io::Result<File> {
+        self.parent(path)?;
+        self.file(path, OpenOptions::new().write(true).create_new(true))
+    }
+
     /// Opens a file to write at its end, with the folders above it.
     pub(super) fn append(&self, path: &str) -> io::Result<File> {
         self.parent(path)?;
@@ -129,34 +149,43 @@ impl Workspace {
         self.folder.remove_file(self.below(path))
     }
 
+    /// Makes a folder, with those above it, unless it is there.
+    pub(super) fn make(&self, path: &str) -> io::Result<()> {
+        self.folder.create_dir_all(self.below(path))
+    }
+
+    /// A path in full, for what opens it by name. Whether it is inside is for another call.
+    pub(super) fn full(&self, path: &str) -> PathBuf {
+        self.root.join(self.below(path))
+    }
+
     /// A folder to work in, in full.
     pub(super) fn folder(&self, path: &str) -> io::Result<PathBuf> {
         let below = self.below(path);
         self.folder.open_dir(below)?;
-        Ok(self.root.join(below))
+        Ok(self.full(path))
     }
 
-    /// Goes through a folder in the order of names; links are named and not followed. True when there was more than `most`.
+    /// Goes through a folder in the order of names; links are named and not followed. `each` says whether a folder is gone into.
+    /// True when there was more than `most`.
     pub(super) fn walk(
         &self,
         path: &str,
-        recursive: bool,
         most: usize,
-        mut each: impl FnMut(Entry) -> io::Result<()>,
+        mut each: impl FnMut(&Entry) -> io::Result<bool>,
     ) -> io::Result<bool> {
         let folder = self.folder.open_dir(self.below(path))?;
         let mut left = most;
-        walk(&folder, "", recursive, DEPTH, &mut left, &mut each)
+        walk(&folder, "", DEPTH, &mut left, &mut each)
     }
 }
 
 fn walk(
     folder: &Dir,
     above: &str,
-    recursive: bool,
     depth: usize,
     left: &mut usize,
-    each: &mut impl FnMut(Entry) -> io::Result<()>,
+    each: &mut impl FnMut(&Entry) -> io::Result<bool>,
 ) -> io::Result<bool> {
     let mut found = folder.entries()?.collect::<io::Result<Vec<_>>>()?;
     found.sort_by_key(DirEntry::file_name);
@@ -171,10 +200,21 @@ fn walk(
             kind if kind.is_file() => (Kind::File, Some(entry.metadata()?.len())),
             _ => (Kind::Other, None),
         };
-        let inner = (kind == Kind::Folder && recursive).then(|| format!("{path}/"));
-        each(Entry { path, kind, bytes })?;
-        if let Some(inner) = inner
-            && (depth == 0 || walk(&entry.open_dir()?, &inner, recursive, depth - 1, left, each)?)
+        let entry = Entry {
+            path,
+            kind,
+            bytes,
+            found: entry,
+        };
+        if each(&entry)?
+            && (depth == 0
+                || walk(
+                    &entry.found.open_dir()?,
+                    &format!("{}/", entry.path),
+                    depth - 1,
+                    left,
+                    each,
+                )?)
         {
             return Ok(true);
         }
