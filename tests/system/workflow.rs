@@ -2,13 +2,15 @@
 
 use flotilla_contract::{
     command::{EventQuery, EventsRead, WorkflowRun, WorkflowStep, WorkflowView},
+    state::Status,
     workflow::{RunParams, RunRef, RunState, RunSummary, RunView, StepRef, StepState},
 };
-use flotilla_tests::{Bed, fixture};
+use flotilla_tests::{Bed, fixture, program};
 use serde_json::{Value, json};
 use std::{
     fs,
     path::{Path, PathBuf},
+    time::{Duration, SystemTime},
 };
 
 fn define(bed: &Bed, name: &str, steps: &str) {
@@ -294,4 +296,129 @@ async fn a_project_is_tested_built_and_deployed() {
     let failed = template(&bed, "cicd-pipeline", &folder, failing).await;
     assert_eq!(failed.summary.state, RunState::Failed);
     assert_eq!(state(&failed, "deploy_staging"), StepState::Blocked);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_database_in_use_is_backed_up_restored_on_trial_and_old_copies_go() {
+    let bed = Bed::new("").await;
+    // The journal of these very runs is written while it is copied.
+    let home = bed.home();
+    let old = home.join("backups/backup-0.gz");
+    fs::create_dir_all(old.parent().expect("a folder")).expect("a folder");
+    let file = fs::File::create(&old).expect("a file");
+    let long_ago = SystemTime::now() - Duration::from_secs(40 * 86_400);
+    file.set_modified(long_ago).expect("a time");
+    let idle = template(&bed, "data-backup-recovery", &home, json!({})).await;
+    assert_eq!(idle.summary.state, RunState::Completed, "{idle:?}");
+    assert!(idle.steps.iter().all(|s| s.state == StepState::Skipped));
+    let vars = json!({ "database": "runs.db", "keep": 1 });
+    let done = template(&bed, "data-backup-recovery", &home, vars).await;
+    assert_eq!(done.summary.state, RunState::Completed, "{done:?}");
+    let run = done.summary.run;
+    let tables = output(&bed, run, "compare_restored").await["tables"].clone();
+    assert!(tables["runs"].as_u64() >= Some(2), "{tables}");
+    let packed = |folder: &str| {
+        let path = home.join(format!("{folder}/backup-{run}.gz"));
+        fs::read(path).expect("a copy")
+    };
+    assert!(packed("backups").starts_with(&[0x1f, 0x8b]));
+    assert_eq!(packed("backups"), packed("cloud-backups"));
+    let mut left: Vec<_> = fs::read_dir(home.join("backups"))
+        .expect("a folder")
+        .map(|entry| entry.expect("an entry").file_name())
+        .collect();
+    left.sort();
+    assert_eq!(left, [format!("backup-{run}.gz").as_str()]);
+    let log = fs::read_to_string(home.join("backup.log")).expect("a file");
+    assert!(log.contains(&format!("backup-{run}.gz")), "{log}");
+    let none = json!({ "database": "none.db" });
+    let failed = template(&bed, "data-backup-recovery", &home, none).await;
+    assert_eq!(failed.summary.state, RunState::Failed);
+    assert_eq!(state(&failed, "cleanup_old_backups"), StepState::Blocked);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn sources_are_audited_and_what_is_found_becomes_tickets() {
+    let bed = Bed::new("").await;
+    let secret = format!("token = \"ghp_{}\"\n", "a1B2".repeat(9));
+    let files = [
+        ("src/app.py", "import os\nos.system(command)\n"),
+        ("src/settings.toml", secret.as_str()),
+        ("src/LICENSE", "MIT\n"),
+    ];
+    let folder = workspace(&bed, &files);
+    let read = |path: String| -> Value {
+        let text = fs::read_to_string(folder.join(path)).expect("a file");
+        serde_json::from_str(&text).expect("JSON")
+    };
+    let vars =
+        json!({ "compliance_requirements": ["LICENSE", "SECURITY.md"], "audit_command": "exit 4" });
+    let done = template(&bed, "security-audit", &folder, vars).await;
+    assert_eq!(done.summary.state, RunState::Completed, "{done:?}");
+    let run = done.summary.run;
+    let report = read(format!("security-reports/security-audit-{run}.json"));
+    assert_eq!(report["secrets"]["counts"]["github-token"], 1);
+    assert_eq!(report["code"]["counts"]["command-from-text"], 1);
+    assert_eq!(report["dependencies"]["state"], "failed");
+    assert_eq!(
+        report["compliance"],
+        json!([{"requirement": "LICENSE", "met": true}, {"requirement": "SECURITY.md", "met": false}])
+    );
+    let tickets = read(format!("security-tickets/issues-{run}.json"));
+    assert_eq!(tickets["findings"].as_array().map(Vec::len), Some(2));
+    assert_eq!(tickets["not_met"], json!(["SECURITY.md"]));
+    assert!(!report.to_string().contains("ghp_"));
+    fs::remove_file(folder.join("src/settings.toml")).expect("a file");
+    fs::write(folder.join("src/app.py"), "print(1)\n").expect("a file");
+    let clean = template(&bed, "security-audit", &folder, json!({})).await;
+    assert_eq!(clean.summary.state, RunState::Completed, "{clean:?}");
+    assert_eq!(state(&clean, "create_tickets"), StepState::Skipped);
+    assert_eq!(state(&clean, "scan_dependencies"), StepState::Skipped);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_incident_holds_what_the_fleet_said_and_what_failed_is_restarted() {
+    let elsewhere = tempfile::TempDir::new().expect("a folder");
+    let mended = elsewhere.path().join("mended");
+    let script = format!(
+        "test -e {} || {{ echo no space left on device >&2; exit 3; }}; exec {}",
+        mended.display(),
+        program("flotilla-fixture").display()
+    );
+    let sick = format!(
+        "[servers.sick]\ncommand = \"/bin/sh\"\nargs = [\"-c\", {script:?}]\nrestart = {{ max_restarts = 0 }}\n"
+    );
+    let mut bed = Bed::new(&(fixture("calc", "", "") + &sick)).await;
+    bed.until("sick", |v| v.status == Status::Failed).await;
+    let folder = workspace(
+        &bed,
+        &[("logs/app.log", "ok\n12:00 connection refused by db\n")],
+    );
+    let vars = json!({ "severity": "low" });
+    let done = template(&bed, "incident-response", &folder, vars).await;
+    assert_eq!(done.summary.state, RunState::Completed, "{done:?}");
+    assert_eq!(state(&done, "trigger_auto_remediation"), StepState::Skipped);
+    let run = done.summary.run;
+    let folder_of = folder.join(format!("incidents/incident-{run}"));
+    let text = fs::read_to_string(folder_of.with_extension("json")).expect("a file");
+    let incident: Value = serde_json::from_str(&text).expect("JSON");
+    assert_eq!(
+        (
+            &incident["severity"],
+            &incident["likely"],
+            &incident["troubled"]
+        ),
+        (&json!("low"), &json!("disk"), &json!(["sick"]))
+    );
+    let kinds = incident["kinds"].to_string();
+    assert!(kinds.contains("connection"), "{kinds}");
+    let log = fs::read_to_string(folder_of.join("sick.log")).expect("a file");
+    assert!(log.contains("no space left on device"), "{log}");
+    let told = fs::read_to_string(folder.join("notifications.log")).expect("a file");
+    assert!(told.contains("1 servers in trouble"), "{told}");
+    fs::write(&mended, "").expect("a file");
+    let vars = json!({ "remediate": true });
+    let done = template(&bed, "incident-response", &folder, vars).await;
+    assert_eq!(done.summary.state, RunState::Completed, "{done:?}");
+    assert_eq!(bed.server("sick").await.status, Status::Running);
 }

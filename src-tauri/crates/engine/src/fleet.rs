@@ -38,7 +38,7 @@ impl Core {
     }
 
     /// The servers that are meant: those named, or every enabled one.
-    fn meant(&self, targets: &Targets) -> Result<Vec<ServerSpec>, WireError> {
+    pub(crate) fn meant(&self, targets: &Targets) -> Result<Vec<ServerSpec>, WireError> {
         let fleet = self.fleet();
         let refuse = |message: &str| Err(WireError::new(ErrorCode::BadRequest, message));
         match (targets.servers.is_empty(), targets.all) {

@@ -7,12 +7,15 @@ use crate::{
     clock,
     core::{Core, itself},
     journal::RunJournal,
+    subscribe::LogReader,
 };
 use flotilla_agents::work::{self, Place, WorkError};
 use flotilla_contract::{
-    Caller, ErrorCode, EventKind, WireError,
+    Caller, ErrorCode, EventKind, ServerId, WireError,
     command::{CallParams, Outcomes, ScaleParams, Targets},
     event::NewEvent,
+    log::{LogEntry, LogQuery},
+    state::Status,
     tool::CallOutcome,
     workflow::{
         Asking, Failure, Finding, PlannedStep, ReplayParams, RunAct, RunActParams, RunParams,
@@ -32,6 +35,7 @@ use flotilla_workflow::{
     parse,
     runner::{Error, Options},
 };
+use serde::Deserialize;
 use serde_json::{Map, Value, json};
 use std::{
     collections::BTreeMap,
@@ -49,6 +53,8 @@ const WAIT: Duration = Duration::from_secs(30);
 const CALL_MS: u64 = 3_600_000;
 /// Bytes of a step's output at most, as JSON.
 const OUTPUT: usize = 1 << 20;
+/// Lines of a server's log that a step is given at most.
+const LOG_LINES: u32 = 200;
 /// Definitions in a home at most.
 const DEFINITIONS: usize = 1_000;
 
@@ -791,6 +797,10 @@ async fn fleet(
     stop: CancellationToken,
 ) -> Result<Value, Failed> {
     let read = |error: serde_json::Error| Failed::new(Failure::Refused, format!("with: {error}"));
+    if verb == FleetVerb::Status {
+        let params = serde_json::from_value(work.input.as_ref().clone()).map_err(read)?;
+        return status(core, params).map_err(|error| refusal(&error));
+    }
     let caller = caller(work);
     let asked = async {
         if verb == FleetVerb::Scale {
@@ -826,6 +836,87 @@ async fn fleet(
     }
 }
 
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct StatusOf {
+    #[serde(default)]
+    servers: Vec<ServerId>,
+    #[serde(default)]
+    all: bool,
+    #[serde(default)]
+    lines: u32,
+}
+
+/// How servers are, and their last lines: at most [`LOG_LINES`] each, and less when all of them would be too large for an output. `troubled`
+/// are those that somebody wants to run and that do not do their work.
+fn status(core: &Core, of: StatusOf) -> Result<Value, WireError> {
+    if of.lines > LOG_LINES {
+        return Err(WireError::new(
+            ErrorCode::BadRequest,
+            format!(
+                "read the logs: lines is {}; accepted are 0 to {LOG_LINES}",
+                of.lines
+            ),
+        ));
+    }
+    let targets = Targets {
+        servers: of.servers,
+        all: of.all,
+        instance: None,
+    };
+    let meant = core.meant(&targets)?;
+    let (mut servers, mut troubled) = (Vec::new(), Vec::new());
+    let share = OUTPUT / 2 / meant.len().max(1);
+    for view in meant.iter().filter_map(|spec| core.server_view(&spec.id)) {
+        if view.wanted
+            && matches!(
+                view.status,
+                Status::Unhealthy | Status::Failed | Status::Restarting | Status::Degraded
+            )
+        {
+            troubled.push(view.id().clone());
+        }
+        servers.push(json!({
+            "server": view.id(),
+            "status": view.status,
+            "wanted": view.wanted,
+            "why": view.health.sentence,
+            "restarts": view.instances.iter().map(|one| one.restarts_total).sum::<u32>(),
+            "log": last_lines(core, view.id(), of.lines, share),
+        }));
+    }
+    Ok(json!({ "success": true, "servers": servers, "troubled": troubled }))
+}
+
+/// The last lines of a server, the latest of them in this many bytes.
+fn last_lines(core: &Core, server: &ServerId, lines: u32, bytes: usize) -> Vec<String> {
+    if lines == 0 {
+        return Vec::new();
+    }
+    let query = LogQuery {
+        servers: vec![server.clone()],
+        tail: Some(lines),
+        ..LogQuery::default()
+    };
+    let mut left = bytes;
+    let mut kept: Vec<String> = LogReader::new(query)
+        .first(core)
+        .into_iter()
+        .rev()
+        .map_while(|entry| {
+            let text = match entry {
+                LogEntry::Line(line) => line.text,
+                LogEntry::Gap(gap) => format!("({} lines are missing)", gap.missing),
+            };
+            // As JSON a character can take six bytes.
+            left = left.checked_sub(6 * text.len() + 8)?;
+            Some(text)
+        })
+        .collect();
+    kept.reverse();
+    kept
+}
+
 /// Restarts servers one after another, and no more once one has not come back.
 async fn in_turn(
     core: &Arc<Core>,
@@ -833,23 +924,12 @@ async fn in_turn(
     targets: &Targets,
     stop: &CancellationToken,
 ) -> Result<Outcomes, WireError> {
-    let servers = if targets.all {
-        let fleet = core.fleet();
-        fleet
-            .servers
-            .iter()
-            .filter(|spec| spec.disabled.is_none())
-            .map(|spec| spec.id.clone())
-            .collect()
-    } else {
-        targets.servers.clone()
-    };
     let mut all = Outcomes {
         outcomes: Vec::new(),
     };
-    for server in servers {
+    for spec in core.meant(targets)? {
         let one = Targets {
-            servers: vec![server],
+            servers: vec![spec.id],
             ..Targets::default()
         };
         all.outcomes

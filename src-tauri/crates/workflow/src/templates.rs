@@ -1,10 +1,24 @@
 //! Templates that come with Flotilla: workflows with variables, each a file of this crate.
 
 /// Name and text of each.
-pub const TEMPLATES: &[(&str, &str)] = &[(
-    "cicd-pipeline",
-    include_str!("../templates/cicd-pipeline.yaml"),
-)];
+pub const TEMPLATES: &[(&str, &str)] = &[
+    (
+        "cicd-pipeline",
+        include_str!("../templates/cicd-pipeline.yaml"),
+    ),
+    (
+        "data-backup-recovery",
+        include_str!("../templates/data-backup-recovery.yaml"),
+    ),
+    (
+        "incident-response",
+        include_str!("../templates/incident-response.yaml"),
+    ),
+    (
+        "security-audit",
+        include_str!("../templates/security-audit.yaml"),
+    ),
+];
 
 #[cfg(test)]
 mod tests {

@@ -52,6 +52,8 @@ pub enum FleetVerb {
     Scale,
     /// Restart one after another, each when the one before is healthy.
     RollingRestart,
+    /// Look how they are, and what they wrote last.
+    Status,
 }
 
 const VERBS: &[(&str, FleetVerb)] = &[
@@ -60,6 +62,7 @@ const VERBS: &[(&str, FleetVerb)] = &[
     ("restart", FleetVerb::Restart),
     ("scale", FleetVerb::Scale),
     ("rolling-restart", FleetVerb::RollingRestart),
+    ("status", FleetVerb::Status),
 ];
 
 impl Uses {
@@ -115,7 +118,7 @@ impl Uses {
     /// Whether a second time does no more than one, whatever it is given.
     #[must_use]
     pub fn changes_nothing(&self) -> bool {
-        matches!(self, Self::Data)
+        matches!(self, Self::Data | Self::Fleet(FleetVerb::Status))
     }
 
     /// Whether the run itself does it, without an executor.
