@@ -177,7 +177,13 @@ test('a run is paused, resumed and cancelled, and each end is told as it was see
   await question.getByRole('button', { name: 'Cancel 1 run' }).click();
   await expect(toast(panel, 'Cancelled, 1 step ended early')).toBeVisible();
   await expect(node(panel, 'nap')).toHaveAttribute('data-state', 'cancelled');
-  await expect(main.getByRole('button', { name: 'Restart' })).toBeVisible();
+
+  // What is watched to its end holds no other verb back.
+  await main.getByRole('button', { name: 'Restart' }).click();
+  await expect(main.locator('[data-why]')).toContainText('It moves: nap runs');
+  await expect(main.getByRole('button', { name: 'Cancel run' })).toBeEnabled();
+  await engine.call('workflow.act', { run, act: 'cancel' });
+  await expect(toast(panel, /^Ended again: cancelled by/)).toBeVisible();
 
   // Another run after it, from a step.
   await node(panel, 'nap').click();

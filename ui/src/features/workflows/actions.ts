@@ -31,7 +31,7 @@ const failed = (error: unknown) =>
   `Failed to ${CallError.of(error).message}.`.replace('Failed to failed to', 'Failed to');
 const LATE = 'No end seen after 30 s; it is still watched here.';
 
-/** Does it; gives what the engine refused it with, or nothing. A verb that ends steps asks first. */
+/** Does it and tells what came of it; gives what the engine refused it with, or nothing, once it is taken. To cancel asks first. */
 export async function act(
   model: Model,
   watch: RunWatch,
@@ -46,18 +46,19 @@ export async function act(
   const toast = toasts.show({ kind: 'working', title, text: WORDS[verb].doing });
   try {
     await model.call('workflow.act', { run: watch.run, act: verb, ...(step === undefined ? {} : { step }), input });
-    await watch.read();
-    const end = await observed(watch, verb, step);
-    toasts.change(toast, { title, ...end });
-    return undefined;
   } catch (error) {
     const refused = CallError.of(error);
     toasts.change(toast, { kind: 'bad', title: `${title}: ${WORDS[verb].not}`, text: failed(refused) });
     await watch.read();
     return refused;
-  } finally {
-    await model.workflows.read();
   }
+  await watch.read();
+  // The end may take long; other verbs need not wait for it.
+  void observed(watch, verb, step).then((end) => {
+    toasts.change(toast, { title, ...end });
+    return model.workflows.read();
+  });
+  return undefined;
 }
 
 interface End {
