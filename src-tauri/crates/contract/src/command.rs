@@ -12,7 +12,10 @@ use crate::{
         ClientUndone, ClientWritten, Fault, FaultParams, GatewayView,
     },
     log::{LogEntry, LogQuery},
-    metric::{MetricAnswer, MetricQuery, PageSample},
+    metric::{
+        MetricAnswer, MetricQuery, PageSample, RangeAnswer, RangeQuery, ScrapeTarget, SeriesPage,
+        SeriesQuery,
+    },
     spec::Value as SpecValue,
     state::{ProcessState, Status},
     tool::{ToolCallRecord, ToolList},
@@ -223,6 +226,12 @@ commands! {
     "workflow.act" workflow_act WorkflowAct(RunActParams) -> RunSummary;
     #[doc = "Wait until a run has ended, for 30 s at most, and say how far it is."]
     "workflow.wait" workflow_wait WorkflowWait(RunRef) -> RunSummary;
+    #[doc = "Series of the metrics store, the scraped ones too."]
+    "metrics.series" metrics_series MetricsSeries(SeriesQuery) -> SeriesPage;
+    #[doc = "Values of series of the metrics store over a span of time: rates, quantiles, sums by label."]
+    "metrics.range" metrics_range MetricsRange(RangeQuery) -> RangeAnswer;
+    #[doc = "Pages of metrics that are scraped, and how it stands with each."]
+    "metrics.targets" metrics_targets MetricsTargets(Empty) -> Vec<ScrapeTarget>;
     #[doc = "Agents of the registry."]
     "agents.list" agents_list AgentsList(AgentFilter) -> Vec<Agent>;
     #[doc = "The registry in numbers."]

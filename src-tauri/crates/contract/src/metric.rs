@@ -140,3 +140,169 @@ pub struct PageSample {
     /// The HELP text, where the page gives one.
     pub help: Option<String>,
 }
+
+/// Which series of the metrics store, the engine's own and those that were scraped.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct SeriesQuery {
+    /// Name of the metric; absent means every one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub metric: Option<String>,
+    /// What labels must be; all of them must hold.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub labels: Vec<LabelMatch>,
+    /// Series at most (default 1,000).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub limit: Option<u32>,
+}
+
+/// What a label must be.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct LabelMatch {
+    /// The label. `__name__` is the metric's name.
+    pub label: String,
+    /// Whether it must be one of the values, or must be none of them.
+    pub is: bool,
+    /// The values. A label that a series does not have is the empty text.
+    pub values: Vec<String>,
+}
+
+/// Series of the metrics store.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct SeriesPage {
+    /// Those asked for, sorted by name and labels.
+    pub series: Vec<SeriesLabels>,
+    /// How many match, beyond the limit too.
+    pub total: u32,
+}
+
+/// A series by its name and labels.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct SeriesLabels {
+    /// Name of the metric; empty when series were put together.
+    pub metric: String,
+    /// Its labels, sorted.
+    pub labels: Vec<(String, String)>,
+}
+
+/// Values of series of the metrics store over a span of time, as Prometheus's `query_range` gives them.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RangeQuery {
+    /// Name of the metric.
+    pub metric: String,
+    /// What labels must be; all of them must hold.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub labels: Vec<LabelMatch>,
+    /// The first point.
+    pub from: Millis,
+    /// No point after this.
+    pub to: Millis,
+    /// Distance of two points in milliseconds; at most 11,000 points are given.
+    pub step: u64,
+    /// What each point is.
+    pub function: RangeFunction,
+    /// How far back a point looks, in milliseconds (default: 5 minutes for `last`, the step for others).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub range: Option<u64>,
+    /// How series are put together.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub grouping: Option<RangeGrouping>,
+    /// The quantile of histograms, 0 to 1: of `x_bucket`, by their label `le`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub quantile: Option<f64>,
+}
+
+/// What a point is, of the samples in its range.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum RangeFunction {
+    /// The latest one, unless the series ended since.
+    Last,
+    /// Their mean.
+    Mean,
+    /// The lowest.
+    Min,
+    /// The highest.
+    Max,
+    /// Their sum.
+    Sum,
+    /// How many.
+    Count,
+    /// How much a counter goes up in a second.
+    Rate,
+    /// How much a counter goes up in the range.
+    Increase,
+    /// How much a gauge goes up, or down, in the range.
+    Delta,
+}
+
+/// How series are put together.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RangeGrouping {
+    /// In which way.
+    pub aggregate: RangeAggregate,
+    /// One line for each set of values of these labels.
+    pub by: Vec<String>,
+}
+
+/// In which way series become one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum RangeAggregate {
+    /// The sum.
+    Sum,
+    /// The mean.
+    Avg,
+    /// The lowest.
+    Min,
+    /// The highest.
+    Max,
+    /// How many there are.
+    Count,
+}
+
+/// Lines on one time axis.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct RangeAnswer {
+    /// The times of the points.
+    pub times: Vec<Millis>,
+    /// The lines that have a value, sorted by name and labels.
+    pub lines: Vec<RangeLine>,
+}
+
+/// One line.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct RangeLine {
+    /// Name of the metric; empty when series were put together.
+    pub metric: String,
+    /// Its labels, sorted.
+    pub labels: Vec<(String, String)>,
+    /// One value per time; `null` where there is none, or none that is finite.
+    pub values: Vec<Option<f64>>,
+}
+
+/// A page of metrics that is scraped, and how it stands with it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct ScrapeTarget {
+    /// Its label `job`: the server it belongs to.
+    pub job: String,
+    /// Its label `instance`: host and port.
+    pub instance: String,
+    /// Its page.
+    pub url: String,
+    /// Distance of two scrapes in milliseconds.
+    pub interval: u64,
+    /// Whether the last scrape went well; absent before the first.
+    pub up: Option<bool>,
+    /// When the last scrape began.
+    pub at: Option<Millis>,
+    /// How long it took, in milliseconds.
+    pub took_ms: f64,
+    /// Samples on the page.
+    pub samples: u32,
+    /// Why it failed.
+    pub error: Option<String>,
+}

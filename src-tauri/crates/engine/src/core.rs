@@ -9,6 +9,7 @@ use crate::{
     families::Tallies,
     home::Home,
     imports::Imports,
+    kept::{self, Kept},
     playground::Playground,
     resolve::Resolver,
     sampling,
@@ -49,6 +50,8 @@ const FLUSH: Duration = Duration::from_secs(3);
 
 /// Folder of the log files in the home.
 const LOGS: &str = "logs";
+/// Folder of the metrics store in the home.
+const METRICS: &str = "metrics";
 /// Log files that nobody needs are looked for this often.
 const DISCARD_EVERY: Duration = Duration::from_secs(24 * 3600);
 
@@ -79,6 +82,8 @@ pub(crate) struct Core {
     pub(crate) secrets: Arc<dyn SecretStore>,
     pub(crate) live: Live,
     pub(crate) tallies: Arc<Tallies>,
+    /// Absent when the folder of metrics cannot be used.
+    pub(crate) kept: Option<Kept>,
     pub(crate) gateway: Gateway,
     pub(crate) samples: Mutex<HashMap<InstanceId, Sample>>,
     pub(crate) ticks: broadcast::Sender<Tick>,
@@ -193,6 +198,8 @@ impl Core {
             interval: sample_interval.max(Duration::from_millis(100)),
             ..Default::default()
         };
+        let (kept, said) = kept::open(home.path().join(METRICS)).await;
+        notices.extend(said);
         let clients = Clients::new(home.path(), options.bridge);
         let workflows = Workflows::new(
             home.path(),
@@ -215,6 +222,7 @@ impl Core {
             secrets,
             live: Live::new(&ring),
             tallies,
+            kept,
             gateway,
             samples: Mutex::default(),
             ticks: broadcast::channel(LAG).0,
@@ -244,7 +252,7 @@ impl Core {
     }
 
     fn run_tasks(self: Arc<Self>) {
-        let tasks: [(&str, flotilla_supervisor::Boxed<()>); 8] = [
+        let tasks: [(&str, flotilla_supervisor::Boxed<()>); 10] = [
             ("views", Box::pin(crate::views::publish(self.clone()))),
             ("sampling", Box::pin(sampling::run(self.clone()))),
             ("config", Box::pin(crate::config::watch(self.clone()))),
@@ -262,6 +270,8 @@ impl Core {
                 Box::pin(crate::gateway::give_back(self.gateway.clone())),
             ),
             ("logs", Box::pin(discard_logs(self.clone()))),
+            ("targets", Box::pin(kept::follow(self.clone()))),
+            ("metrics", Box::pin(kept::tend(self.clone()))),
         ];
         for (name, task) in tasks {
             let ending = self.ending.clone();

@@ -1,8 +1,10 @@
 //! One method per command of the contract's list.
 
 use crate::{
+    clock,
     config::{busy, edit_error},
     core::Core,
+    kept,
     sessions::lock,
     subscribe::LogReader,
 };
@@ -29,7 +31,10 @@ use flotilla_contract::{
         ClientUndone, ClientWritten, Fault, FaultParams, GatewayView,
     },
     log::{LogEntry, LogQuery},
-    metric::{MetricAnswer, MetricQuery, PageSample},
+    metric::{
+        MetricAnswer, MetricQuery, PageSample, RangeAnswer, RangeQuery, ScrapeTarget, SeriesPage,
+        SeriesQuery,
+    },
     spec::{ServerSpec, Transport},
     state::HealthCode,
     tool::{ToolCallRecord, ToolList},
@@ -167,35 +172,15 @@ impl Core {
                 ),
             )
         };
-        let path = spec.metrics_path.as_deref().ok_or_else(none)?;
-        if path.starts_with("http://") || path.starts_with("https://") {
-            return Ok(path.to_owned());
+        if !kept::has_page(&spec) {
+            return Err(none());
         }
-        let slash = if path.starts_with('/') { "" } else { "/" };
-        match &spec.transport {
-            Transport::Http { .. } => {
-                let seen = self.supervisor.observe(id).ok_or_else(none)?;
-                let port = seen
-                    .instances
-                    .iter()
-                    .find(|i| i.pid.is_some())
-                    .and_then(|i| i.port);
-                let port = port.ok_or_else(|| {
-                    WireError::new(
-                        ErrorCode::Unreachable,
-                        format!("read the Prometheus page of {id}: it does not run"),
-                    )
-                })?;
-                Ok(format!("http://127.0.0.1:{port}{slash}{path}"))
-            }
-            Transport::Url { url, .. } => {
-                let mut url = reqwest::Url::parse(url).map_err(|_| none())?;
-                url.set_path(path);
-                url.set_query(None);
-                Ok(url.into())
-            }
-            Transport::Stdio { .. } | Transport::Sse { .. } => Err(none()),
-        }
+        kept::pages(self, &spec).into_iter().next().ok_or_else(|| {
+            WireError::new(
+                ErrorCode::Unreachable,
+                format!("read the Prometheus page of {id}: it does not run"),
+            )
+        })
     }
 
     async fn fetch_page(&self, url: &str) -> Result<String, WireError> {
@@ -639,7 +624,35 @@ impl Handler for Core {
         _: &Caller,
         params: MetricQuery,
     ) -> Result<MetricAnswer, WireError> {
-        Ok(self.live.query(&params))
+        let kept = self.kept.as_ref().filter(|_| !self.live.reaches(&params));
+        let Some(history) = kept.map(|kept| kept.history.clone()) else {
+            return Ok(self.live.query(&params));
+        };
+        let answer =
+            tokio::task::spawn_blocking(move || history.query(&params, clock::now())).await;
+        answer
+            .map_err(|e| WireError::new(ErrorCode::Internal, e.to_string()))?
+            .map_err(|e| WireError::new(ErrorCode::BadRequest, format!("read metrics: {e}")))
+    }
+
+    async fn metrics_series(
+        &self,
+        _: &Caller,
+        params: SeriesQuery,
+    ) -> Result<SeriesPage, WireError> {
+        Ok(self.kept()?.series(params))
+    }
+
+    async fn metrics_range(
+        &self,
+        _: &Caller,
+        params: RangeQuery,
+    ) -> Result<RangeAnswer, WireError> {
+        self.kept()?.range(params).await
+    }
+
+    async fn metrics_targets(&self, _: &Caller, _: Empty) -> Result<Vec<ScrapeTarget>, WireError> {
+        Ok(self.kept()?.targets())
     }
 
     async fn workflow_list(&self, _: &Caller, _: Empty) -> Result<Vec<WorkflowInfo>, WireError> {

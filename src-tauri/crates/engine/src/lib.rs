@@ -40,6 +40,7 @@ mod handler;
 mod home;
 mod imports;
 mod journal;
+mod kept;
 mod playground;
 mod resolve;
 mod sampling;

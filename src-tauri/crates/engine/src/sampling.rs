@@ -175,6 +175,7 @@ fn tick(core: &Core, sampler: &mut Sampler) {
     values.extend(calls(core));
     *lock(&core.samples) = latest;
     let recorded = core.live.record(at, &values);
+    keep(core, at, &values);
     if recorded.refused > 0 {
         core.notice(format!(
             "{} new series found no room in the live charts.",
@@ -186,6 +187,18 @@ fn tick(core: &Core, sampler: &mut Sampler) {
         series_changed: recorded.series_changed,
         frame: recorded.frame.into(),
     });
+}
+
+fn keep(core: &Core, at: Millis, values: &[(SeriesKey, f32)]) {
+    let Some(kept) = &core.kept else { return };
+    match kept.history.record(at, values) {
+        Ok(()) => {}
+        Err(error @ flotilla_metrics::store::Error::Disk { .. }) => core.notice(format!(
+            "The newest metrics are in memory only: failed to {error}."
+        )),
+        // The clock was set back.
+        Err(error) => tracing::debug!(%error, "a tick is not kept"),
+    }
 }
 
 /// What clients do with each server that one has called. Where nothing was called lately, there is no share of failures and no

@@ -1485,6 +1485,16 @@ export interface InstanceView {
   sample?: Sample;
 }
 
+/** What a label must be. */
+export interface LabelMatch {
+  /** The label. `__name__` is the metric's name. */
+  label: string;
+  /** Whether it must be one of the values, or must be none of them. */
+  is: boolean;
+  /** The values. A label that a series does not have is the empty text. */
+  values: string[];
+}
+
 /** How an instance ended. */
 export interface LastExit {
   /** When. */
@@ -1913,6 +1923,88 @@ export type ProcessState =
   /** Stopped while idle; started by the next call. */
   | "sleeping";
 
+/** In which way series become one. */
+export type RangeAggregate =
+  /** The sum. */
+  | "sum"
+  /** The mean. */
+  | "avg"
+  /** The lowest. */
+  | "min"
+  /** The highest. */
+  | "max"
+  /** How many there are. */
+  | "count";
+
+/** Lines on one time axis. */
+export interface RangeAnswer {
+  /** The times of the points. */
+  times: number[];
+  /** The lines that have a value, sorted by name and labels. */
+  lines: RangeLine[];
+}
+
+/** What a point is, of the samples in its range. */
+export type RangeFunction =
+  /** The latest one, unless the series ended since. */
+  | "last"
+  /** Their mean. */
+  | "mean"
+  /** The lowest. */
+  | "min"
+  /** The highest. */
+  | "max"
+  /** Their sum. */
+  | "sum"
+  /** How many. */
+  | "count"
+  /** How much a counter goes up in a second. */
+  | "rate"
+  /** How much a counter goes up in the range. */
+  | "increase"
+  /** How much a gauge goes up, or down, in the range. */
+  | "delta";
+
+/** How series are put together. */
+export interface RangeGrouping {
+  /** In which way. */
+  aggregate: RangeAggregate;
+  /** One line for each set of values of these labels. */
+  by: string[];
+}
+
+/** One line. */
+export interface RangeLine {
+  /** Name of the metric; empty when series were put together. */
+  metric: string;
+  /** Its labels, sorted. */
+  labels: [string, string][];
+  /** One value per time; `null` where there is none, or none that is finite. */
+  values: (number | null)[];
+}
+
+/** Values of series of the metrics store over a span of time, as Prometheus's `query_range` gives them. */
+export interface RangeQuery {
+  /** Name of the metric. */
+  metric: string;
+  /** What labels must be; all of them must hold. */
+  labels?: LabelMatch[];
+  /** The first point. */
+  from: number;
+  /** No point after this. */
+  to: number;
+  /** Distance of two points in milliseconds; at most 11,000 points are given. */
+  step: number;
+  /** What each point is. */
+  function: RangeFunction;
+  /** How far back a point looks, in milliseconds (default: 5 minutes for `last`, the step for others). */
+  range?: number;
+  /** How series are put together. */
+  grouping?: RangeGrouping;
+  /** The quantile of histograms, 0 to 1: of `x_bucket`, by their label `le`. */
+  quantile?: number;
+}
+
 /** A server that would refuse. */
 export interface Refusal {
   /** Which. */
@@ -2178,6 +2270,28 @@ export interface ScaleParams {
   replicas: number;
 }
 
+/** A page of metrics that is scraped, and how it stands with it. */
+export interface ScrapeTarget {
+  /** Its label `job`: the server it belongs to. */
+  job: string;
+  /** Its label `instance`: host and port. */
+  instance: string;
+  /** Its page. */
+  url: string;
+  /** Distance of two scrapes in milliseconds. */
+  interval: number;
+  /** Whether the last scrape went well; absent before the first. */
+  up: boolean | null;
+  /** When the last scrape began. */
+  at: number | null;
+  /** How long it took, in milliseconds. */
+  took_ms: number;
+  /** Samples on the page. */
+  samples: number;
+  /** Why it failed. */
+  error: string | null;
+}
+
 /** One secret, never its value. */
 export interface SecretInfo {
   /** Its name. */
@@ -2220,6 +2334,32 @@ export interface SeriesInfo {
   server: ServerId;
   /** Of which instance, from 1; 0 stands for the whole server. */
   instance: number;
+}
+
+/** A series by its name and labels. */
+export interface SeriesLabels {
+  /** Name of the metric; empty when series were put together. */
+  metric: string;
+  /** Its labels, sorted. */
+  labels: [string, string][];
+}
+
+/** Series of the metrics store. */
+export interface SeriesPage {
+  /** Those asked for, sorted by name and labels. */
+  series: SeriesLabels[];
+  /** How many match, beyond the limit too. */
+  total: number;
+}
+
+/** Which series of the metrics store, the engine's own and those that were scraped. */
+export interface SeriesQuery {
+  /** Name of the metric; absent means every one. */
+  metric?: string;
+  /** What labels must be; all of them must hold. */
+  labels?: LabelMatch[];
+  /** Series at most (default 1,000). */
+  limit?: number;
 }
 
 /** From an engine to a screen. */
@@ -2912,6 +3052,12 @@ export interface Commands {
   "workflow.act": { params: RunActParams; result: RunSummary };
   /** Wait until a run has ended, for 30 s at most, and say how far it is. */
   "workflow.wait": { params: RunRef; result: RunSummary };
+  /** Series of the metrics store, the scraped ones too. */
+  "metrics.series": { params: SeriesQuery; result: SeriesPage };
+  /** Values of series of the metrics store over a span of time: rates, quantiles, sums by label. */
+  "metrics.range": { params: RangeQuery; result: RangeAnswer };
+  /** Pages of metrics that are scraped, and how it stands with each. */
+  "metrics.targets": { params: Empty; result: ScrapeTarget[] };
   /** Agents of the registry. */
   "agents.list": { params: AgentFilter; result: Agent[] };
   /** The registry in numbers. */

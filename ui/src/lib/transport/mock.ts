@@ -622,6 +622,9 @@ export class MockTransport implements Transport {
       return { events: matching.reverse().slice(0, limit), more: false };
     },
     'actions.read': () => ({ events: this.#events.filter((event) => event.kind === 'action').reverse(), more: false }),
+    'metrics.series': () => ({ series: [], total: 0 }),
+    'metrics.range': () => ({ times: [], lines: [] }),
+    'metrics.targets': () => [],
     'metrics.query': ({ metrics, server }) => {
       const now = Date.now();
       const times = Array.from({ length: RING }, (_, i) => now - (RING - i) * 2000);
