@@ -53,6 +53,27 @@ pub enum Metric {
     CallsInFlight,
 }
 
+impl Metric {
+    /// Every one.
+    pub const ALL: [Self; 15] = [
+        Self::CpuPercent,
+        Self::RssBytes,
+        Self::OpenFiles,
+        Self::Threads,
+        Self::Children,
+        Self::Restarts,
+        Self::Health,
+        Self::CallsPerSecond,
+        Self::CallErrorPercent,
+        Self::CallP50Ms,
+        Self::CallP95Ms,
+        Self::CallP99Ms,
+        Self::CallsCachedPerSecond,
+        Self::CallsRefusedPerSecond,
+        Self::CallsInFlight,
+    ];
+}
+
 /// A series that exists.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct SeriesInfo {
@@ -305,4 +326,27 @@ pub struct ScrapeTarget {
     pub samples: u32,
     /// Why it failed.
     pub error: Option<String>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn all_metrics_are_all_that_the_schema_has() {
+        let schema = schemars::schema_for!(Metric).to_value();
+        let words = schema["oneOf"].as_array().unwrap();
+        let words: Vec<&str> = words.iter().filter_map(|w| w["const"].as_str()).collect();
+        let all: Vec<String> = Metric::ALL
+            .iter()
+            .map(|metric| {
+                serde_json::to_value(metric)
+                    .unwrap()
+                    .as_str()
+                    .unwrap()
+                    .to_owned()
+            })
+            .collect();
+        assert_eq!(words, all);
+    }
 }

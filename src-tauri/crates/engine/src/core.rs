@@ -10,6 +10,7 @@ use crate::{
     home::Home,
     imports::Imports,
     kept::{self, Kept},
+    pages::Pages,
     playground::Playground,
     resolve::Resolver,
     sampling,
@@ -84,6 +85,7 @@ pub(crate) struct Core {
     pub(crate) tallies: Arc<Tallies>,
     /// Absent when the folder of metrics cannot be used.
     pub(crate) kept: Option<Kept>,
+    pub(crate) pages: Pages,
     pub(crate) gateway: Gateway,
     pub(crate) samples: Mutex<HashMap<InstanceId, Sample>>,
     pub(crate) ticks: broadcast::Sender<Tick>,
@@ -198,7 +200,10 @@ impl Core {
             interval: sample_interval.max(Duration::from_millis(100)),
             ..Default::default()
         };
-        let (kept, said) = kept::open(home.path().join(METRICS)).await;
+        let live = Live::new(&ring);
+        let pages = Pages::default();
+        let folder = home.path().join(METRICS);
+        let (kept, said) = kept::open(folder, pages.clone(), live.clone()).await;
         notices.extend(said);
         let clients = Clients::new(home.path(), options.bridge);
         let workflows = Workflows::new(
@@ -220,9 +225,10 @@ impl Core {
             events,
             calls,
             secrets,
-            live: Live::new(&ring),
+            live,
             tallies,
             kept,
+            pages,
             gateway,
             samples: Mutex::default(),
             ticks: broadcast::channel(LAG).0,

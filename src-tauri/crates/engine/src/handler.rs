@@ -4,7 +4,7 @@ use crate::{
     clock,
     config::{busy, edit_error},
     core::Core,
-    kept,
+    pages,
     sessions::lock,
     subscribe::LogReader,
 };
@@ -43,15 +43,15 @@ use flotilla_contract::{
         StepDetail, StepRef, WorkflowInfo, WorkflowPlan, WorkflowRef, WorkflowShown, WorkflowText,
     },
 };
+use flotilla_metrics::{MAX_PAGE_BYTES, scrape::ScrapeError};
 use std::{
     collections::{BTreeMap, BTreeSet},
     path::PathBuf,
     time::Duration,
 };
 
-/// A Prometheus page is fetched within this time and up to this size.
+/// A Prometheus page that is to be shown is fetched within this time.
 const PAGE_TIME: Duration = Duration::from_secs(5);
-const PAGE_BYTES: usize = 4 << 20;
 /// How long a server that is taken out may take to stop before the answer.
 const REMOVE: Duration = Duration::from_secs(15);
 
@@ -172,45 +172,29 @@ impl Core {
                 ),
             )
         };
-        if !kept::has_page(&spec) {
+        if !pages::has_page(&spec) {
             return Err(none());
         }
-        kept::pages(self, &spec).into_iter().next().ok_or_else(|| {
-            WireError::new(
-                ErrorCode::Unreachable,
-                format!("read the Prometheus page of {id}: it does not run"),
-            )
-        })
+        pages::addresses(self, &spec)
+            .into_iter()
+            .next()
+            .ok_or_else(|| {
+                WireError::new(
+                    ErrorCode::Unreachable,
+                    format!("read the Prometheus page of {id}: it does not run"),
+                )
+            })
     }
 
     async fn fetch_page(&self, url: &str) -> Result<String, WireError> {
-        let failed =
-            |why: String| WireError::new(ErrorCode::Unreachable, format!("read {url}: {why}"));
-        let client = reqwest::Client::builder()
-            .timeout(PAGE_TIME)
-            .no_proxy()
-            .build()
-            .map_err(|e| failed(e.to_string()))?;
-        let mut answer = client
-            .get(url)
-            .send()
-            .await
-            .map_err(|e| failed(e.without_url().to_string()))?;
-        if !answer.status().is_success() {
-            return Err(failed(format!("it answered {}", answer.status())));
-        }
-        let mut body = Vec::new();
-        while let Some(chunk) = answer
-            .chunk()
-            .await
-            .map_err(|e| failed(e.without_url().to_string()))?
-        {
-            if body.len() + chunk.len() > PAGE_BYTES {
-                return Err(failed(format!("it is larger than {PAGE_BYTES} bytes")));
-            }
-            body.extend_from_slice(&chunk);
-        }
-        String::from_utf8(body).map_err(|_| failed("it is not UTF-8 text".into()))
+        let page = tokio::time::timeout(PAGE_TIME, self.pages.get(url, MAX_PAGE_BYTES)).await;
+        let text = page
+            .unwrap_or(Err(ScrapeError::Timeout(PAGE_TIME)))
+            .and_then(|page| String::from_utf8(page.bytes).map_err(|_| ScrapeError::Utf8));
+        text.map_err(|why| {
+            let said = format!("read {}: {why}", pages::shown(url));
+            WireError::new(ErrorCode::Unreachable, said)
+        })
     }
 
     fn preview_import(&self, params: &ImportPreviewParams) -> Result<import::Plan, WireError> {
@@ -419,8 +403,10 @@ impl Handler for Core {
     ) -> Result<Vec<PageSample>, WireError> {
         let url = self.page_url(&params.server)?;
         let text = self.fetch_page(&url).await?;
-        flotilla_metrics::page(&text)
-            .map_err(|e| WireError::new(ErrorCode::Upstream, format!("read {url}: {e}")))
+        flotilla_metrics::page(&text).map_err(|e| {
+            let said = format!("read {}: {e}", pages::shown(&url));
+            WireError::new(ErrorCode::Upstream, said)
+        })
     }
 
     async fn tools_list(&self, caller: &Caller, params: ServerRef) -> Result<ToolList, WireError> {
@@ -628,8 +614,9 @@ impl Handler for Core {
         let Some(history) = kept.map(|kept| kept.history.clone()) else {
             return Ok(self.live.query(&params));
         };
-        let answer =
-            tokio::task::spawn_blocking(move || history.query(&params, clock::now())).await;
+        let interval = self.live.interval();
+        let read = move || history.query(&params, interval, clock::now());
+        let answer = tokio::task::spawn_blocking(read).await;
         answer
             .map_err(|e| WireError::new(ErrorCode::Internal, e.to_string()))?
             .map_err(|e| WireError::new(ErrorCode::BadRequest, format!("read metrics: {e}")))

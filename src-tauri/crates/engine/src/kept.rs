@@ -1,22 +1,24 @@
 //! Metrics that outlive the live ring: the store, what is scraped into it, and what is asked of it.
 
-use crate::{clock, core::Core};
-use flotilla_config::resolve;
+use crate::{
+    clock,
+    core::Core,
+    pages::{self, Pages},
+};
 use flotilla_contract::{
-    Millis, ServerSpec, WireError,
+    Millis, WireError,
     error::ErrorCode,
     metric::{
         LabelMatch, RangeAggregate, RangeAnswer, RangeFunction, RangeLine, RangeQuery,
         ScrapeTarget, SeriesLabels, SeriesPage, SeriesQuery,
     },
-    spec::Transport,
-    state::ProcessState,
 };
 use flotilla_metrics::{
-    History,
-    exposition::Format,
-    scrape::{Fetch, Fetching, Page, ScrapeError, Scraper, SharedStore, Standing, Target},
-    store::{Aggregate, Function, Grouping, Matcher, Options, Query, Select, SeriesName, Store},
+    History, Live,
+    scrape::{Scraper, SharedStore, Standing, Target},
+    store::{
+        Aggregate, Error, Function, Grouping, Matcher, Options, Query, Select, SeriesName, Store,
+    },
 };
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
@@ -38,17 +40,27 @@ pub(crate) struct Kept {
     scraper: Scraper,
 }
 
-/// Opens the store. An engine without one still supervises: its charts then reach back as far as the ring.
-pub(crate) async fn open(folder: PathBuf) -> (Option<Kept>, Vec<String>) {
+/// Opens the store, and gives the charts back what they showed before. An engine without a store still supervises: its charts then reach
+/// back as far as the ring. What is wrong comes as notices.
+pub(crate) async fn open(folder: PathBuf, pages: Pages, live: Live) -> (Option<Kept>, Vec<String>) {
     let options = Options::new(&folder);
-    let opened = tokio::task::spawn_blocking(|| Store::open(options)).await;
-    let failed = match (opened, Http::new()) {
-        (Ok(Ok(mut store)), Ok(http)) => {
-            let notices = store.notices();
-            let store = SharedStore::new(store);
-            let history = History::new(store.clone());
+    let opened = tokio::task::spawn_blocking(move || {
+        let mut store = Store::open(options)?;
+        let mut notices = store.notices();
+        let store = SharedStore::new(store);
+        let history = History::new(store.clone());
+        match history.recall(clock::now().saturating_sub(live.span())) {
+            Ok(recalled) => live.restore(&recalled),
+            Err(error) => notices.push(format!(
+                "The charts of the last half hour begin anew: failed to read what was kept ({error})."
+            )),
+        }
+        Ok((store, history, notices))
+    });
+    let failed = match opened.await {
+        Ok(Ok((store, history, notices))) => {
             let now = Arc::new(|| clock::now().cast_signed());
-            let scraper = Scraper::new(store.clone(), Arc::new(http), now);
+            let scraper = Scraper::new(store.clone(), Arc::new(pages), now);
             let kept = Kept {
                 store,
                 history,
@@ -56,9 +68,8 @@ pub(crate) async fn open(folder: PathBuf) -> (Option<Kept>, Vec<String>) {
             };
             return (Some(kept), notices);
         }
-        (Ok(Err(error)), _) => error.to_string(),
-        (Err(error), _) => error.to_string(),
-        (_, Err(error)) => format!("make an HTTP client: {error}"),
+        Ok(Err::<_, Error>(error)) => error.to_string(),
+        Err(error) => error.to_string(),
     };
     let said = format!(
         "Metrics are kept for half an hour only: failed to {failed}. Free space or correct its permissions, then start the engine again."
@@ -91,121 +102,12 @@ pub(crate) async fn follow(core: Arc<Core>) {
     loop {
         let fleet = core.fleet();
         let targets = fleet.servers.iter().flat_map(|spec| {
-            let pages = pages(&core, spec).into_iter();
-            pages.filter_map(|page| target(spec, &page))
+            let pages = pages::addresses(&core, spec).into_iter();
+            pages.filter_map(|page| pages::target(spec, &page))
         });
         kept.scraper.set(targets.collect());
         tokio::time::sleep(FOLLOW_EVERY).await;
     }
-}
-
-/// Whether a server says where its page is, and has an address of its own.
-pub(crate) fn has_page(spec: &ServerSpec) -> bool {
-    let addressed = matches!(
-        spec.transport,
-        Transport::Http { .. } | Transport::Url { .. }
-    );
-    addressed && spec.metrics_path.is_some()
-}
-
-/// Addresses of the pages of a server: of each of its instances that run.
-pub(crate) fn pages(core: &Core, spec: &ServerSpec) -> Vec<String> {
-    let Some(path) = spec.metrics_path.as_deref() else {
-        return Vec::new();
-    };
-    let seen = core.supervisor.observe(&spec.id);
-    let instances = seen.into_iter().flat_map(|seen| seen.instances);
-    let mut running = instances.filter(|i| i.process.state == ProcessState::Running);
-    match &spec.transport {
-        Transport::Http { .. } => running
-            .filter_map(|i| Some(format!("http://127.0.0.1:{}{path}", i.port?)))
-            .collect(),
-        Transport::Url { url, .. } => {
-            let page = running.next().and_then(|_| {
-                let lookup = |name: &str| std::env::var(name).ok();
-                // A secret may ask its user, which is too much for a chart.
-                let url = resolve::text(url, None, lookup, |_| Ok(None)).ok()?;
-                let mut url = reqwest::Url::parse(&url).ok()?;
-                let (path, query) = path.split_once('?').unwrap_or((path, ""));
-                url.set_path(path);
-                url.set_query(Some(query).filter(|query| !query.is_empty()));
-                Some(url.into())
-            });
-            page.into_iter().collect()
-        }
-        Transport::Stdio { .. } | Transport::Sse { .. } => Vec::new(),
-    }
-}
-
-fn target(spec: &ServerSpec, page: &str) -> Option<Target> {
-    let url = reqwest::Url::parse(page).ok()?;
-    let (host, port) = (url.host_str()?, url.port_or_known_default()?);
-    Some(Target::new(
-        spec.id.as_str(),
-        &format!("{host}:{port}"),
-        page,
-    ))
-}
-
-/// An address without the login that it may hold.
-fn shown(url: &str) -> String {
-    let Ok(mut url) = reqwest::Url::parse(url) else {
-        return String::new();
-    };
-    // Refused only where there can be no login.
-    let _ = url.set_username("");
-    let _ = url.set_password(None);
-    url.into()
-}
-
-/// Gets pages over HTTP.
-struct Http(reqwest::Client);
-
-impl Http {
-    fn new() -> Result<Self, reqwest::Error> {
-        // A page that has moved to another host is another page.
-        let client = reqwest::Client::builder()
-            .no_proxy()
-            .redirect(reqwest::redirect::Policy::none());
-        Ok(Self(client.build()?))
-    }
-}
-
-impl Fetch for Http {
-    fn fetch<'a>(&'a self, target: &'a Target) -> Fetching<'a> {
-        let failed = |error: reqwest::Error| ScrapeError::Fetch(innermost(&error.without_url()));
-        Box::pin(async move {
-            let request = self
-                .0
-                .get(&target.url)
-                .header(reqwest::header::ACCEPT, Format::ACCEPT);
-            let mut answer = request.send().await.map_err(failed)?;
-            if answer.status() != reqwest::StatusCode::OK {
-                return Err(ScrapeError::Status(answer.status().as_u16()));
-            }
-            let kind = answer.headers().get(reqwest::header::CONTENT_TYPE);
-            let format = Format::of(kind.and_then(|kind| kind.to_str().ok()).unwrap_or(""));
-            let most = target.limits.bytes;
-            let mut bytes = Vec::new();
-            while let Some(part) = answer.chunk().await.map_err(failed)? {
-                if bytes.len() + part.len() > most {
-                    let what = "bytes";
-                    return Err(ScrapeError::Limit { what, most });
-                }
-                bytes.extend_from_slice(&part);
-            }
-            Ok(Page { bytes, format })
-        })
-    }
-}
-
-/// The cause that says most: "connection refused" rather than "error sending request".
-fn innermost(error: &dyn std::error::Error) -> String {
-    let mut error = error;
-    while let Some(cause) = error.source() {
-        error = cause;
-    }
-    error.to_string()
 }
 
 impl Core {
@@ -262,7 +164,7 @@ impl Kept {
             interval: u64::try_from(target.interval.as_millis()).unwrap_or(u64::MAX),
             job: target.job,
             instance: target.instance,
-            url: shown(&target.url),
+            url: pages::shown(&target.url),
             up: standing.up,
             at: standing.up.map(|_| standing.at.cast_unsigned()),
             took_ms: standing.took.as_secs_f64() * 1e3,

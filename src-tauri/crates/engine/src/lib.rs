@@ -41,6 +41,7 @@ mod home;
 mod imports;
 mod journal;
 mod kept;
+mod pages;
 mod playground;
 mod resolve;
 mod sampling;

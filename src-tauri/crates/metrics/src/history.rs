@@ -5,8 +5,8 @@ use crate::{
     ring::SeriesKey,
     scrape::SharedStore,
     store::{
-        ABSENT, Aggregate, Answer, Error, Function, Grouping, Line, MOST_POINTS, Matcher, Query,
-        QueryError, Select, SeriesName, Source, is_absent,
+        ABSENT, AT_ONCE, Aggregate, Answer, Error, Function, Grouping, Line, MOST_POINTS, Matcher,
+        Query, QueryError, Select, SeriesName, Source, is_absent,
     },
 };
 use flotilla_contract::{
@@ -15,6 +15,7 @@ use flotilla_contract::{
 };
 use std::{
     collections::HashMap,
+    io,
     sync::{Arc, Mutex, PoisonError},
 };
 
@@ -35,6 +36,15 @@ const STEPS: [u64; 11] = [
 pub struct History {
     store: SharedStore,
     keeper: Arc<Mutex<Keeper>>,
+}
+
+/// Ticks that were kept.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Recalled {
+    /// Their times, oldest first.
+    pub times: Vec<Millis>,
+    /// The series that have a value, each with one per time; NaN where there is none.
+    pub series: Vec<(SeriesKey, Vec<f32>)>,
 }
 
 #[derive(Debug)]
@@ -103,25 +113,58 @@ impl History {
         store.append(keeper.source, millis(at), &keeper.row)
     }
 
+    /// The ticks from a time on, as [`Live::restore`](crate::Live::restore) takes them. It reads from the disk.
+    ///
+    /// # Errors
+    /// When a file cannot be read.
+    pub fn recall(&self, from: Millis) -> io::Result<Recalled> {
+        let own = Select::default().with("job", OWN);
+        // The lock is for the look, not for the reading.
+        let selection = self.store.lock().select(&own, millis(from), i64::MAX, 0);
+        let times = selection.times()?;
+        let mut series = Vec::new();
+        for names in selection.series.chunks(AT_ONCE) {
+            for (picked, points) in names.iter().zip(selection.read(names)?) {
+                // Another version may have kept what this one does not know.
+                let Some(key) = key(&picked.name) else {
+                    continue;
+                };
+                let mut values = vec![f32::NAN; times.len()];
+                for (time, value) in points.raw.iter().filter(|(_, value)| !is_absent(*value)) {
+                    if let Ok(slot) = times.binary_search(time) {
+                        values[slot] = narrow(*value);
+                    }
+                }
+                if values.iter().any(|value| value.is_finite()) {
+                    series.push((key, values));
+                }
+            }
+        }
+        let times = times.iter().map(|time| time.cast_unsigned()).collect();
+        Ok(Recalled { times, series })
+    }
+
     /// What [`Live::query`](crate::Live::query) answers, over any span that is kept. Points stand at multiples of the step and hold the mean of what follows until the next (the last value for
-    /// counters). Sums are sums of the means. Without a step about a thousand points are given.
+    /// counters). Sums are sums of the means. Without a step about a thousand points are given. `interval` is
+    /// the distance of ticks, in milliseconds: a step is at least twice as wide, so that each has a tick also where ticks are not quite even.
     ///
     /// # Errors
     /// When the span has too many steps, or a file cannot be read.
-    pub fn query(&self, query: &MetricQuery, now: Millis) -> Result<MetricAnswer, QueryError> {
+    pub fn query(
+        &self,
+        query: &MetricQuery,
+        interval: Millis,
+        now: Millis,
+    ) -> Result<MetricAnswer, QueryError> {
         let to = query.to.unwrap_or(now).min(LATEST);
         let from = query.from.unwrap_or(to.saturating_sub(30 * 60_000)).min(to);
+        let narrowest = interval.saturating_mul(2);
         let fitting = || {
-            STEPS
-                .iter()
-                .copied()
-                .find(|step| (to - from) / step <= POINTS)
+            let fits = |step: &u64| *step >= narrowest && (to - from) / step <= POINTS;
+            STEPS.into_iter().find(fits)
         };
-        let step = query
-            .step
-            .or_else(fitting)
-            .unwrap_or(86_400_000)
-            .clamp(1, LATEST);
+        let step = query.step.or_else(fitting).unwrap_or(86_400_000);
+        let step = step.max(narrowest).clamp(1, LATEST);
         let (first, last) = (from / step * step, to / step * step);
         let points = (last - first) / step + 1;
         if points > MOST_POINTS.unsigned_abs() {
@@ -202,11 +245,10 @@ fn grouping(metric: Metric, sum: Sum) -> Option<Grouping> {
 }
 
 fn series(metric: Metric, line: Line) -> MetricSeries {
-    #[expect(clippy::cast_possible_truncation, reason = "the wire carries f32")]
     let values = line
         .values
         .iter()
-        .map(|v| (!is_absent(*v)).then_some(*v as f32));
+        .map(|v| (!is_absent(*v)).then(|| narrow(*v)));
     MetricSeries {
         metric,
         server: line
@@ -241,6 +283,21 @@ fn word(metric: Metric) -> String {
         Metric::CallsInFlight => "calls_in_flight",
     };
     format!("{OWN}_{word}")
+}
+
+/// The series of a name.
+fn key(name: &SeriesName) -> Option<SeriesKey> {
+    let metric = Metric::ALL.iter().find(|m| word(**m) == name.metric())?;
+    let server: ServerId = name.label("server")?.parse().ok()?;
+    Some(SeriesKey {
+        metric: *metric,
+        instance: server.instance(name.label("instance")?.parse().ok()?),
+    })
+}
+
+#[expect(clippy::cast_possible_truncation, reason = "ring and wire carry f32")]
+fn narrow(value: f64) -> f32 {
+    value as f32
 }
 
 fn millis(time: Millis) -> i64 {
@@ -302,7 +359,10 @@ mod tests {
             (Sum::Server, Some("a")),
         ] {
             let query = ask(sum, server, end - 25 * 60_000);
-            let (mut ring, kept) = (live.query(&query), history.query(&query, end).unwrap());
+            let (mut ring, kept) = (
+                live.query(&query),
+                history.query(&query, 2_000, end).unwrap(),
+            );
             // The mean of sums is the sum of means but where an instance comes or goes.
             if sum == Sum::Server {
                 ring.series.retain(|s| s.metric != Metric::CpuPercent);
@@ -315,7 +375,9 @@ mod tests {
         }
         // The first minute is long out of the ring, and survives the files' ways.
         store.lock().checkpoint().unwrap();
-        let first = history.query(&ask(Sum::All, None, START), end).unwrap();
+        let first = history
+            .query(&ask(Sum::All, None, START), 2_000, end)
+            .unwrap();
         assert_eq!((first.times[0], first.times.len()), (START, 100));
         let shown: Vec<_> = first
             .series
@@ -330,15 +392,53 @@ mod tests {
                 (Metric::CallP95Ms, Some(14.5))
             ]
         );
-        let unsaid = history
-            .query(
-                &MetricQuery {
-                    step: None,
-                    ..ask(Sum::All, None, START)
-                },
-                end,
-            )
-            .unwrap();
-        assert_eq!(unsaid.step, 10_000);
+        let unsaid = |from, interval| {
+            let query = MetricQuery {
+                step: None,
+                ..ask(Sum::All, None, from)
+            };
+            history.query(&query, interval, end).unwrap().step
+        };
+        assert_eq!(unsaid(START, 2_000), 10_000);
+        // A step that is as narrow as a tick would be empty now and then.
+        assert_eq!(unsaid(end - 60_000, 2_000), 5_000);
+        assert_eq!(unsaid(end - 60_000, 20_000), 60_000);
+
+        // An engine that starts again has the ring of the one before, from memory and from files.
+        for i in ticks..ticks + 10 {
+            let tick = [(key(Metric::CpuPercent, "a#1"), i as f32)];
+            live.record(START + 2_000 * i, &tick);
+            history.record(START + 2_000 * i, &tick).unwrap();
+        }
+        let end = START + 2_000 * (ticks + 9);
+        let anew = Live::new(&crate::Options {
+            interval: Duration::from_secs(2),
+            ..Default::default()
+        });
+        // More than the ring holds: the oldest are left out.
+        anew.restore(&history.recall(end - 2 * live.span()).unwrap());
+        let whole = MetricQuery {
+            metrics: Metric::ALL.into(),
+            server: None,
+            from: None,
+            to: None,
+            step: None,
+            sum: Sum::None,
+        };
+        assert_eq!(anew.query(&whole), live.query(&whole));
+        assert!(anew.reaches(&whole));
+        let older = MetricQuery {
+            to: Some(end - 60_000),
+            ..whole.clone()
+        };
+        assert!(
+            !anew.reaches(&older),
+            "its half hour begins before the ring's"
+        );
+        // And goes on from there: what is gone leaves when its last value does.
+        for engine in [&live, &anew] {
+            engine.record(end + 60_000, &[(key(Metric::Threads, "c#1"), 1.0)]);
+        }
+        assert_eq!(anew.query(&whole), live.query(&whole));
     }
 }

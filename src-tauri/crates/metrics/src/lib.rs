@@ -15,8 +15,8 @@
 //! and the [`Sampler`], which turns two readings of the process table into CPU shares and totals per tree.
 //!
 //! **Loop**: none of its own. The engine ticks: it asks the sampler, adds restarts, health and the calls of clients, and hands the whole tick to
-//! [`Live::record`], which gives back the bytes of the tick for the screens. Readers call [`Live::query`] whenever they
-//! like. One writer, many readers, a lock that is held for the length of one copy and never across an await.
+//! [`Live::record`], which gives back the bytes of the tick for the screens. Before its first tick it hands over what
+//! [`History::recall`] has of the engine before. Readers call [`Live::query`] whenever they like. One writer, many readers, a lock that is held for the length of one copy and never across an await.
 //!
 //! **Bounds**: a series costs 4 bytes per slot (900 slots by default, 3.6 KB); the number of series is bounded too. A series
 //! is dropped once its whole column is a gap, that is, one span after its instance was last seen; when the bound is
@@ -44,7 +44,7 @@ pub mod scrape;
 pub mod store;
 
 pub use expose::{Family, Format, Kind, Labels, Page};
-pub use history::History;
+pub use history::{History, Recalled};
 pub use live::{Live, Recorded};
 pub use page::{MAX_PAGE_BYTES, MAX_PAGE_SAMPLES, PageError, page};
 pub use process::{Sampler, Totals, TreeSample, totals};

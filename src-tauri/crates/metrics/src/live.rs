@@ -1,4 +1,7 @@
-use crate::ring::{Options, Ring, SeriesKey};
+use crate::{
+    history::Recalled,
+    ring::{Options, Ring, SeriesKey},
+};
 use flotilla_contract::{
     Millis,
     metric::{MetricAnswer, MetricQuery, SeriesInfo},
@@ -38,6 +41,12 @@ impl Live {
         }
     }
 
+    /// See [`Ring::restore`].
+    pub fn restore(&self, recalled: &Recalled) {
+        let mut ring = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        ring.restore(recalled);
+    }
+
     /// See [`Ring::query`].
     #[must_use]
     pub fn query(&self, query: &MetricQuery) -> MetricAnswer {
@@ -47,11 +56,12 @@ impl Live {
             .query(query)
     }
 
-    /// Whether the ring reaches back to the beginning of a query; one that names none begins within it.
+    /// Whether the ring reaches back to the beginning of a query; one that names no times is about what the ring has.
     #[must_use]
     pub fn reaches(&self, query: &MetricQuery) -> bool {
         let ring = self.0.read().unwrap_or_else(PoisonError::into_inner);
-        query.from.is_none_or(|from| {
+        let before = |to: Millis| to.saturating_sub(ring.span);
+        query.from.or(query.to.map(before)).is_none_or(|from| {
             ring.oldest()
                 .is_some_and(|oldest| oldest <= from + ring.interval())
         })
@@ -64,6 +74,12 @@ impl Live {
             .read()
             .unwrap_or_else(PoisonError::into_inner)
             .series()
+    }
+
+    /// How far back it reaches, in milliseconds.
+    #[must_use]
+    pub fn span(&self) -> Millis {
+        self.0.read().unwrap_or_else(PoisonError::into_inner).span
     }
 
     /// Distance of two ticks, in milliseconds.

@@ -1,3 +1,4 @@
+use crate::history::Recalled;
 use flotilla_contract::{
     InstanceId, Millis,
     metric::{Metric, SeriesInfo},
@@ -131,6 +132,37 @@ impl Ring {
             column.seen = tick;
         }
         pushed
+    }
+
+    /// Takes the ticks that an earlier engine kept, before the first of its own. Those that do not fit are left out: the oldest ticks,
+    /// and series beyond the bound.
+    pub fn restore(&mut self, recalled: &Recalled) {
+        let slots = self.times.len();
+        let left_out = recalled.times.len().saturating_sub(slots);
+        let times = &recalled.times[left_out..];
+        self.columns.clear();
+        self.len = times.len();
+        self.next = self.len % slots;
+        self.tick = self.len as u64;
+        self.times[..self.len].copy_from_slice(times);
+        for (key, kept) in &recalled.series {
+            let kept = kept.get(left_out..).unwrap_or_default();
+            let newest = kept.iter().rposition(|value| value.is_finite());
+            let Some(newest) = newest.filter(|_| self.columns.len() < self.max_series) else {
+                continue;
+            };
+            let mut values: Box<[f32]> = vec![f32::NAN; slots].into();
+            for (slot, value) in values.iter_mut().take(self.len).zip(kept) {
+                *slot = *value;
+            }
+            self.number += 1;
+            let column = Column {
+                number: self.number,
+                seen: newest as u64 + 1,
+                values,
+            };
+            self.columns.insert(key.clone(), column);
+        }
     }
 
     /// Every series, by metric, server, instance.

@@ -160,11 +160,14 @@ impl Scraper {
         let end = CancellationToken::new();
         let (shared, ending, own) = (self.shared.clone(), end.clone(), target.clone());
         tokio::spawn(async move {
-            let mut reader = Reader::new(&own, &mut shared.store.lock());
+            let reader = Reader::new(&own, &mut shared.store.lock());
+            let reader = Arc::new(Mutex::new(reader));
             let () = tokio::select! {
                 () = ending.cancelled() => {}
-                () = scrape_on(&shared, &own, &mut reader, &tell) => {}
+                () = scrape_on(&shared, &own, &reader, &tell) => {}
             };
+            // A page that is being taken in is waited for: its row stands before the last one.
+            let mut reader = reader.lock().unwrap_or_else(PoisonError::into_inner);
             let now = (shared.clock)();
             if let Err(error) = reader.end(&mut shared.store.lock(), now) {
                 tracing::debug!(target = own.name(), %error, "the last row of a target");
@@ -181,7 +184,7 @@ impl Scraper {
 async fn scrape_on(
     shared: &Shared,
     target: &Target,
-    reader: &mut Reader,
+    reader: &Arc<Mutex<Reader>>,
     tell: &watch::Sender<Standing>,
 ) {
     let (now, interval) = (
@@ -204,14 +207,19 @@ async fn scrape_on(
             Ok(text) => Ok((text, page.format)),
             Err(_) => Err(ScrapeError::Utf8),
         });
-        let taken = tokio::task::block_in_place(|| {
-            let mut store = shared.store.lock();
+        let (store, reader) = (shared.store.clone(), reader.clone());
+        let taken = tokio::task::spawn_blocking(move || {
+            let mut reader = reader.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut store = store.lock();
             match page {
                 Ok((page, format)) => reader.take(&mut store, at, took, Ok((&page, format))),
                 Err(error) => reader.take(&mut store, at, took, Err(error)),
             }
         });
-        tell.send_replace(standing(at, took, taken));
+        match taken.await {
+            Ok(taken) => drop(tell.send_replace(standing(at, took, taken))),
+            Err(error) => tracing::error!(target = target.name(), %error, "a page is not taken in"),
+        }
     }
 }
 
@@ -283,7 +291,8 @@ mod tests {
         }
     }
 
-    #[tokio::test(flavor = "multi_thread")]
+    // On the runtime that a plain test has, of one thread: a scraper must not ask for more.
+    #[tokio::test]
     async fn each_target_stands_for_itself_and_one_that_goes_ends_its_lines() {
         let folder = tempfile::tempdir().unwrap();
         let store = SharedStore::new(Store::open(Options::new(folder.path())).unwrap());

@@ -141,7 +141,7 @@ fn whole(values: &[f64]) -> Option<(u8, Vec<i64>)> {
 
 fn at_power(value: f64, power: usize) -> Option<i64> {
     let number = (value * TEN[power]).round();
-    if !(number.abs() <= 9_007_199_254_740_992.0) {
+    if number.is_nan() || number.abs() > 9_007_199_254_740_992.0 {
         return None;
     }
     #[expect(clippy::cast_possible_truncation, reason = "below 2^53")]

@@ -46,7 +46,7 @@ mod series;
 mod tests;
 
 pub use column::{ABSENT, is_absent};
-pub(crate) use query::MOST_POINTS;
+pub(crate) use query::{AT_ONCE, MOST_POINTS};
 pub use query::{Aggregate, Answer, Function, Grouping, Line, Query, QueryError};
 pub use roll::{Bucket, RollUp};
 pub use select::{Matcher, Select, Selection};

@@ -109,6 +109,14 @@ pub enum QueryError {
         /// What it is.
         value: i64,
     },
+    /// An end before the beginning.
+    #[error("to is {to}, before from, which is {from} (accepted: from and later)")]
+    Backwards {
+        /// The beginning.
+        from: i64,
+        /// The end.
+        to: i64,
+    },
     /// Too many points.
     #[error("a line would have {0} points (accepted: at most 11,000); widen the step")]
     Points(i64),
@@ -123,7 +131,7 @@ pub enum QueryError {
 /// Points of a line at most, as in Prometheus.
 pub(crate) const MOST_POINTS: i64 = 11_000;
 /// Series that are read at once: bounds the memory of a query.
-const AT_ONCE: usize = 64;
+pub(crate) const AT_ONCE: usize = 64;
 
 impl Query {
     /// What it needs from the store: the span, and the width of roll-ups that is fine enough.
@@ -164,11 +172,15 @@ impl Query {
         if let Some(q) = self.quantile.filter(|q| !(0.0..=1.0).contains(q)) {
             return Err(QueryError::Quantile(q));
         }
-        let count = (self.to.saturating_sub(self.from)).div_euclid(self.step) + 1;
+        let (from, to) = (self.from, self.to);
+        if to < from {
+            return Err(QueryError::Backwards { from, to });
+        }
+        let count = (to.saturating_sub(from) / self.step).saturating_add(1);
         if count > MOST_POINTS {
             return Err(QueryError::Points(count));
         }
-        Ok((0..count).map(|i| self.from + i * self.step).collect())
+        Ok((0..count).map(|i| from + i * self.step).collect())
     }
 
     fn line(&self, points: &Points, times: &[i64]) -> Vec<f64> {

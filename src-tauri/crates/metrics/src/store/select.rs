@@ -188,6 +188,17 @@ impl Store {
 }
 
 impl Selection {
+    /// The times of all samples of its sources in its span, oldest first.
+    pub(crate) fn times(&self) -> io::Result<Vec<i64>> {
+        let mut times = BTreeSet::new();
+        for part in self.parts.iter().filter(|part| part.width == 0) {
+            times.extend(part.page.open(&part.file)?.times);
+        }
+        times.extend(self.heads.iter().flat_map(|head| &head.times));
+        let covered = times.into_iter().filter(|time| self.covers(*time, 0));
+        Ok(covered.collect())
+    }
+
     /// Reads the points of some of its series.
     pub(crate) fn read(&self, series: &[Picked]) -> io::Result<Vec<Points>> {
         let mut all = vec![Points::default(); series.len()];

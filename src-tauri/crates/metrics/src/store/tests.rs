@@ -687,3 +687,64 @@ fn a_kill_loses_no_row_that_was_taken() {
         fs::remove_dir_all(folder.path()).unwrap();
     }
 }
+
+#[test]
+fn a_query_that_makes_no_sense_says_what_is_wrong() {
+    let sound = Query {
+        select: Select::metric("x"),
+        from: 1_000,
+        to: 2_000,
+        step: 1_000,
+        function: Function::Rate,
+        range: 1_000,
+        grouping: None,
+        quantile: None,
+    };
+    let selection = Selection::default();
+    assert_eq!(sound.answer(&selection).unwrap().times, [1_000, 2_000]);
+    let point = Query {
+        to: 1_000,
+        ..sound.clone()
+    };
+    assert_eq!(point.answer(&selection).unwrap().times, [1_000]);
+    for (query, said) in [
+        (
+            Query {
+                to: 999,
+                ..sound.clone()
+            },
+            "to is 999, before from, which is 1000 (accepted: from and later)",
+        ),
+        (
+            Query {
+                step: 0,
+                ..sound.clone()
+            },
+            "step is 0 ms (accepted: 1 ms and more)",
+        ),
+        (
+            Query {
+                range: -1,
+                ..sound.clone()
+            },
+            "range is -1 ms (accepted: 1 ms and more)",
+        ),
+        (
+            Query {
+                quantile: Some(1.5),
+                ..sound.clone()
+            },
+            "quantile is 1.5 (accepted: 0 to 1)",
+        ),
+        (
+            Query {
+                to: i64::MAX,
+                step: 1,
+                ..sound.clone()
+            },
+            "a line would have 9223372036854774808 points (accepted: at most 11,000); widen the step",
+        ),
+    ] {
+        assert_eq!(query.answer(&selection).unwrap_err().to_string(), said);
+    }
+}
