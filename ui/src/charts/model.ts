@@ -1,3 +1,4 @@
+import { duration } from '$lib/format';
 import { format, type Unit } from './units';
 
 /** One line of a chart. */
@@ -164,6 +165,7 @@ export function nearest(times: readonly number[], at: number): number {
 export function sentence(title: string, times: readonly number[], lines: readonly Line[], unit: Unit): string {
   if (times.length === 0 || lines.length === 0) return `${title}: no samples yet.`;
   const minutes = Math.max(1, Math.round(((times[times.length - 1] ?? 0) - (times[0] ?? 0)) / 60_000));
+  const span = minutes < 100 ? `${minutes} min` : duration(minutes * 60_000);
   const nows = lines.map(
     (line) => `${line.label} ${now(line.values) === null ? 'no sample' : format(now(line.values), unit)}`,
   );
@@ -179,7 +181,7 @@ export function sentence(title: string, times: readonly number[], lines: readonl
     change && change.to > change.from
       ? ` Largest span: ${change.label}, ${format(change.from, unit)} to ${format(change.to, unit)}.`
       : '';
-  return `${title}, last ${minutes} min. Now ${nows.join(', ')}.${moved}`;
+  return `${title}, last ${span}. Now ${nows.join(', ')}.${moved}`;
 }
 
 /** The rows of the table twin, newest first, at most `rows` of them spread over the span. */

@@ -107,6 +107,21 @@ export function timestamp(at: number): string {
   return `${time.getFullYear()}-${two(time.getMonth() + 1)}-${two(time.getDate())} ${clock(at)}`;
 }
 
+const DAY_MS = 24 * 3_600_000;
+
+/** A moment on an axis of this length: `14:32:03`, and on one of a day and more `11-20 14:32`. */
+export function moment(at: number, span: number): string {
+  return span < 0.9 * DAY_MS ? clock(at) : timestamp(at).slice(5, 16);
+}
+
+/** The same where it is written below an axis, shorter: `14:32:03`, `14:32`, and over days `11-20` at midnight. */
+export function onAxis(at: number, span: number): string {
+  if (span < 300_000) return clock(at);
+  if (span < 2 * DAY_MS) return minute(at);
+  const midnight = minute(at) === '00:00';
+  return midnight ? timestamp(at).slice(5, 10) : timestamp(at).slice(5, 16);
+}
+
 /** The clock time today, date and time on other days. */
 export function when(at: number, now: number): string {
   return new Date(at).toDateString() === new Date(now).toDateString() ? clock(at) : timestamp(at);

@@ -1,5 +1,5 @@
 import type { Model } from '$lib/state/model';
-import { prefs, type Range } from '$lib/state/prefs.svelte';
+import { prefs, RANGES } from '$lib/state/prefs.svelte';
 import { href, router, type Place } from '$lib/state/router.svelte';
 import { shell } from './shell.svelte';
 
@@ -14,7 +14,6 @@ const GO: Record<string, Place> = {
   f: 'fleets',
   u: 'settings',
 };
-const RANGES: readonly Range[] = [5, 15, 30];
 /** How long `G` waits for its second key. */
 const CHORD_MS = 1200;
 

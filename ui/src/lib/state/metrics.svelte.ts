@@ -19,7 +19,8 @@ const OF_CALLS: Metric[] = [
   'calls_refused_per_second',
   'calls_in_flight',
 ];
-const KEPT: Metric[] = [...OF_TREE, 'restarts', 'health', ...OF_CALLS];
+/** What charts know. */
+export const KEPT: readonly Metric[] = [...OF_TREE, 'restarts', 'health', ...OF_CALLS];
 /** Read back at start; the rest fills while the panel is open. */
 const BACKFILLED: Metric[] = ['cpu_percent', 'rss_bytes', 'restarts', 'health', ...OF_CALLS];
 
@@ -304,6 +305,25 @@ export class Metrics {
     } catch {
       // The charts then start empty and fill with ticks; the link's own state says what is wrong.
     }
+  }
+
+  /**
+   * Holds an answer and nothing else: from the first point that has a value, to the newest, which is left out while it
+   * has only begun and has none.
+   */
+  load(answer: MetricAnswer): void {
+    const measured = (i: number) => answer.series.some((series) => (series.values[i] ?? null) !== null);
+    let [first, end] = [0, answer.times.length];
+    while (first < end && !measured(first)) first += 1;
+    if (end > first && !measured(end - 1)) end -= 1;
+    this.#series.clear();
+    this.#length = 0;
+    this.interval = answer.step;
+    this.merge({
+      ...answer,
+      times: answer.times.slice(first, end),
+      series: answer.series.map((series) => ({ ...series, values: series.values.slice(first, end) })),
+    });
   }
 
   /** Puts an answer before the ticks that were already heard. */

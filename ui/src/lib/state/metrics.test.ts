@@ -100,3 +100,21 @@ test('each tick gives the figures of every instance that has some', () => {
   metrics.add({ at: 1000, numbers: new Uint32Array([1, 3, 4]), values: new Float32Array([12.5, NaN, 1024]) });
   expect(seen).toEqual([['a#1', 12.5, 1024]]);
 });
+
+test('an answer of the store is all there is, from its first value to its newest', () => {
+  const { metrics, tick } = begun();
+  tick(1_000_000, [1, 5]);
+  metrics.load({
+    times: [0, 10_000, 20_000, 30_000, 40_000],
+    step: 10_000,
+    series: [
+      { metric: 'cpu_percent', server: 'a', instance: 1, values: [null, 1, null, 3, null] },
+      { metric: 'cpu_percent', server: 'a', instance: 2, values: [null, null, null, 4, null] },
+    ],
+  });
+  expect(metrics.interval).toBe(10_000);
+  expect(metrics.times(3_600_000)).toEqual([10_000, 20_000, 30_000]);
+  // What nobody measured in between is a gap; what came before the first is none.
+  expect(metrics.fold({ metric: 'cpu_percent' }, 3_600_000)).toEqual([1, null, 7]);
+  expect(metrics.span(3_600_000, 30_000)).toEqual({ from: -30_000, to: 30_000 });
+});

@@ -1,7 +1,8 @@
 export type Theme = 'dark' | 'light' | 'system';
 export type Density = 'compact' | 'comfortable';
-/** Minutes of history that charts show. */
-export type Range = 5 | 15 | 30;
+/** Minutes of history that charts can show: up to half an hour tick by tick, beyond that from the engine's store. */
+export const RANGES = [5, 15, 30, 60, 360, 1_440, 10_080] as const;
+export type Range = (typeof RANGES)[number];
 
 /** What a user made of the columns of a table; both are empty as long as nothing was changed. */
 export interface Columns {
@@ -34,7 +35,8 @@ const AS_THEY_COME: Columns = { order: [], widths: {} };
 
 function load(): Stored {
   try {
-    return { ...DEFAULTS, ...(JSON.parse(localStorage.getItem(KEY) ?? '{}') as Partial<Stored>) };
+    const stored = { ...DEFAULTS, ...(JSON.parse(localStorage.getItem(KEY) ?? '{}') as Partial<Stored>) };
+    return RANGES.includes(stored.range) ? stored : { ...stored, range: DEFAULTS.range };
   } catch {
     return DEFAULTS;
   }
@@ -105,6 +107,14 @@ class Prefs {
   /** The range in milliseconds. */
   get rangeMs(): number {
     return this.#stored.range * 60_000;
+  }
+
+  /** The range as "the last …" names it. */
+  get rangeWord(): string {
+    const range = this.#stored.range;
+    if (range < 60) return `${range} minutes`;
+    if (range < 2 * 1_440) return range === 60 ? 'hour' : `${range / 60} hours`;
+    return `${range / 1_440} days`;
   }
 
   #set(change: Partial<Stored>): void {
