@@ -10,6 +10,7 @@ mod fidelity;
 mod foreign;
 mod gateway;
 mod gateway_faults;
+mod kept;
 mod metrics;
 mod reference;
 mod storm;
