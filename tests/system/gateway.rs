@@ -333,7 +333,7 @@ async fn round_trips(bed: &Bed) {
         })
     };
     for line in ["v1", "v2"] {
-        let answer = run(line).await.unwrap();
+        let answer = run(line).await.expect("it ran");
         assert_eq!(
             (&answer["progress"], &answer["cancelled"], &answer["after"]),
             (&json!(3), &json!("cancelled"), &json!("Echo: still here")),
