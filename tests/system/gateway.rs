@@ -1,14 +1,19 @@
 //! The gateway as clients meet it: the official suite and SDKs through it, servers that die under load, breakers, cache, refusals.
 
-use crate::reference::{Server, old_suite, said, suite};
+use crate::{
+    kept::now,
+    reference::{Server, old_suite, said, suite},
+};
 use flotilla_contract::{
     command::{
         GatewayBreaker, GatewayCacheClear, GatewayCall, GatewayCalls, GatewayFault, GatewayViewCmd,
+        MetricsRange,
     },
     gateway::{
         BreakerAct, BreakerParams, BreakerState, CacheClear, CallEnd, CallPick, CallQuery,
         FaultParams, GatewayView, PoolState, RejectedBy,
     },
+    metric::{LabelMatch, RangeFunction, RangeQuery},
     state::Status,
 };
 use flotilla_os::{Ending, ProcessTable};
@@ -310,6 +315,32 @@ async fn the_official_sdks_list_and_call_through_the_gateway() {
         "{:#?}",
         seen.clients
     );
+    // Each tool has lines of its own in the charts.
+    bed.eventually("calls of a tool are charted", async || {
+        let to = now();
+        let query = RangeQuery {
+            metric: "flotilla_tool_calls_per_second".to_owned(),
+            labels: vec![LabelMatch {
+                label: "server".to_owned(),
+                is: true,
+                values: vec!["similarity".to_owned()],
+            }],
+            from: to - 60_000,
+            to,
+            step: 5_000,
+            function: RangeFunction::Max,
+            range: None,
+            grouping: None,
+            quantile: None,
+        };
+        let answer = bed.run::<MetricsRange>(query).await.expect("kept");
+        let tool = ("tool".to_owned(), "calculate_similarity".to_owned());
+        answer.lines.iter().any(|line| {
+            let known = line.values.iter().flatten();
+            line.labels.contains(&tool) && known.into_iter().any(|value| *value > 0.0)
+        })
+    })
+    .await;
 }
 
 /// Clients of both eras call what the server asks them back for.

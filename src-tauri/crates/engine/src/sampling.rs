@@ -7,10 +7,11 @@ use crate::{
 };
 use flotilla_contract::{
     InstanceId, Millis,
+    gateway::Traffic,
     metric::Metric,
     state::{HealthLevel, ProcessState, Sample},
 };
-use flotilla_metrics::{Sampler, SeriesKey};
+use flotilla_metrics::{Sampler, SeriesKey, ToolKey};
 use flotilla_os::ProcessTable;
 use std::{
     collections::HashMap,
@@ -191,7 +192,8 @@ fn tick(core: &Core, sampler: &mut Sampler) {
 
 fn keep(core: &Core, at: Millis, values: &[(SeriesKey, f32)]) {
     let Some(kept) = &core.kept else { return };
-    match kept.history.record(at, values) {
+    let done = kept.history.record(at, values);
+    match done.and_then(|()| kept.history.record_tools(at, &tool_calls(core))) {
         Ok(()) => {}
         Err(error @ flotilla_metrics::store::Error::Disk { .. }) => core.notice(format!(
             "The newest metrics are in memory only: failed to {error}."
@@ -209,42 +211,63 @@ fn calls(core: &Core) -> Vec<(SeriesKey, f32)> {
         if traffic.calls + traffic.rejected == 0 && traffic.in_flight == 0 {
             continue;
         }
-        let answered = traffic.p50_ms > 0.0;
-        let called = traffic.per_second > 0.0;
-        let all = [
-            (Metric::CallsPerSecond, true, traffic.per_second),
-            (
-                Metric::CallErrorPercent,
-                called,
-                traffic.error_share * 100.0,
-            ),
-            (Metric::CallP50Ms, answered, traffic.p50_ms),
-            (Metric::CallP95Ms, answered, traffic.p95_ms),
-            (Metric::CallP99Ms, answered, traffic.p99_ms),
-            (
-                Metric::CallsCachedPerSecond,
-                true,
-                traffic.cached_per_second,
-            ),
-            (
-                Metric::CallsRefusedPerSecond,
-                true,
-                traffic.rejected_per_second,
-            ),
-            (Metric::CallsInFlight, true, traffic.in_flight.into()),
-        ];
-        for (metric, _, value) in all.into_iter().filter(|(_, known, _)| *known) {
-            #[expect(clippy::cast_possible_truncation, reason = "the ring holds f32")]
-            values.push((
-                SeriesKey {
-                    metric,
-                    instance: server.instance(0),
-                },
-                value as f32,
-            ));
+        for (metric, value) in of_traffic(&traffic) {
+            let instance = server.instance(0);
+            values.push((SeriesKey { metric, instance }, value));
         }
     }
     values
+}
+
+/// What clients do with single tools, of the last ten seconds.
+fn tool_calls(core: &Core) -> Vec<(ToolKey, f32)> {
+    let mut values = Vec::new();
+    for (server, tools) in core.gateway.tool_traffic() {
+        for (tool, traffic) in tools {
+            // What is under way is known of whole servers only.
+            let known = |(metric, _): &(Metric, f32)| *metric != Metric::CallsInFlight;
+            values.extend(of_traffic(&traffic).filter(known).map(|(metric, value)| {
+                let key = ToolKey {
+                    metric,
+                    server: server.clone(),
+                    tool: tool.clone(),
+                };
+                (key, value)
+            }));
+        }
+    }
+    values
+}
+
+fn of_traffic(traffic: &Traffic) -> impl Iterator<Item = (Metric, f32)> {
+    let answered = traffic.p50_ms > 0.0;
+    let called = traffic.per_second > 0.0;
+    let all = [
+        (Metric::CallsPerSecond, true, traffic.per_second),
+        (
+            Metric::CallErrorPercent,
+            called,
+            traffic.error_share * 100.0,
+        ),
+        (Metric::CallP50Ms, answered, traffic.p50_ms),
+        (Metric::CallP95Ms, answered, traffic.p95_ms),
+        (Metric::CallP99Ms, answered, traffic.p99_ms),
+        (
+            Metric::CallsCachedPerSecond,
+            true,
+            traffic.cached_per_second,
+        ),
+        (
+            Metric::CallsRefusedPerSecond,
+            true,
+            traffic.rejected_per_second,
+        ),
+        (Metric::CallsInFlight, true, traffic.in_flight.into()),
+    ];
+    #[expect(clippy::cast_possible_truncation, reason = "the ring holds f32")]
+    all.into_iter()
+        .filter(|(_, known, _)| *known)
+        .map(|(metric, _, value)| (metric, value as f32))
 }
 
 #[cfg(test)]

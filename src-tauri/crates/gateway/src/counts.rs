@@ -7,11 +7,13 @@
 //! Times and sizes fall into buckets that hold every bound in use outside, so one observation serves histograms of several makes:
 //! [`Histogram::within`] gives each its own.
 
+use crate::ring::{Ended, Rolling};
 use flotilla_contract::{
     ServerId,
-    gateway::{BreakerState, CallEnd, RejectedBy},
+    gateway::{BreakerState, CallEnd, RejectedBy, Traffic},
 };
 use std::{collections::HashMap, time::Duration};
+use tokio::time::Instant;
 
 /// Tools of one server that are counted by name.
 const MOST_TOOLS: usize = 1_000;
@@ -166,9 +168,7 @@ pub(crate) struct Over<'a> {
     pub(crate) method: &'a str,
     /// The server's own name of the tool, where it is the call of one.
     pub(crate) tool: Option<&'a str>,
-    pub(crate) end: CallEnd,
-    pub(crate) retries: u32,
-    pub(crate) took: Duration,
+    pub(crate) ended: Ended,
     pub(crate) bytes: usize,
 }
 
@@ -191,12 +191,15 @@ pub struct CallCounts {
 
 impl CallCounts {
     fn note(&mut self, call: &Over<'_>) {
-        self.ends.note(call.end);
-        self.retries += u64::from(call.retries);
-        if !matches!(call.end, CallEnd::Rejected | CallEnd::Cancelled) {
-            self.took.note(call.took.as_secs_f64() * 1_000.0);
+        let Ended {
+            end, retries, took, ..
+        } = call.ended;
+        self.ends.note(end);
+        self.retries += u64::from(retries);
+        if !matches!(end, CallEnd::Rejected | CallEnd::Cancelled) {
+            self.took.note(took.as_secs_f64() * 1_000.0);
         }
-        if matches!(call.end, CallEnd::Ok | CallEnd::ToolError) {
+        if matches!(end, CallEnd::Ok | CallEnd::ToolError) {
             #[expect(clippy::cast_precision_loss, reason = "a sum of sizes")]
             self.bytes.note(call.bytes as f64);
         }
@@ -216,10 +219,24 @@ pub struct Changes {
     pub count: u64,
 }
 
+/// One tool's counts, as they grow, and its calls lately.
+#[derive(Debug)]
+struct Tool {
+    counts: CallCounts,
+    lately: Rolling,
+}
+
+impl Tool {
+    fn note(&mut self, call: &Over<'_>, now: Instant) {
+        self.counts.note(call);
+        self.lately.ended(call.ended, now);
+    }
+}
+
 /// One server's counts, as they grow.
 #[derive(Debug, Default)]
 pub(crate) struct Counts {
-    tools: HashMap<String, CallCounts>,
+    tools: HashMap<String, Tool>,
     /// The methods without a tool: as many as there are that are relayed.
     methods: Vec<CallCounts>,
     pub(crate) refused: Refused,
@@ -227,19 +244,22 @@ pub(crate) struct Counts {
 }
 
 impl Counts {
-    pub(crate) fn note(&mut self, call: &Over<'_>) {
-        if let Some(tool) = call.tool {
-            if let Some(counts) = self.tools.get_mut(tool) {
-                return counts.note(call);
+    pub(crate) fn note(&mut self, call: &Over<'_>, now: Instant) {
+        if let Some(name) = call.tool {
+            if let Some(tool) = self.tools.get_mut(name) {
+                return tool.note(call, now);
             }
             if self.tools.len() < MOST_TOOLS {
-                let mut counts = CallCounts {
-                    method: call.method.to_owned(),
-                    tool: Some(tool.to_owned()),
-                    ..CallCounts::default()
+                let mut tool = Tool {
+                    counts: CallCounts {
+                        method: call.method.to_owned(),
+                        tool: Some(name.to_owned()),
+                        ..CallCounts::default()
+                    },
+                    lately: Rolling::starting(now),
                 };
-                counts.note(call);
-                self.tools.insert(tool.to_owned(), counts);
+                tool.note(call, now);
+                self.tools.insert(name.to_owned(), tool);
                 return;
             }
         }
@@ -273,12 +293,21 @@ impl Counts {
         }
     }
 
+    /// The tools that were called in the last ten seconds, and how that went.
+    pub(crate) fn lately(&self, now: Instant) -> Vec<(String, Traffic)> {
+        self.tools
+            .iter()
+            .map(|(name, tool)| (name.clone(), tool.lately.traffic(now)))
+            .filter(|(_, traffic)| traffic.per_second > 0.0 || traffic.rejected_per_second > 0.0)
+            .collect()
+    }
+
     /// As they are now, by method and tool.
     pub(crate) fn view(&self, server: &ServerId) -> ServerCounts {
         let mut calls: Vec<CallCounts> = self
             .methods
             .iter()
-            .chain(self.tools.values())
+            .chain(self.tools.values().map(|tool| &tool.counts))
             .cloned()
             .collect();
         calls.sort_by(|a, b| (&a.method, &a.tool).cmp(&(&b.method, &b.tool)));
@@ -362,9 +391,12 @@ mod tests {
         Over {
             method: "tools/call",
             tool,
-            end,
-            retries: 1,
-            took: Duration::from_millis(ms),
+            ended: Ended {
+                end,
+                cached: false,
+                retries: 1,
+                took: Duration::from_millis(ms),
+            },
             bytes: 300,
         }
     }
@@ -386,17 +418,25 @@ mod tests {
     #[test]
     fn calls_are_counted_by_tool_and_tools_beyond_the_bound_together() {
         let mut counts = Counts::default();
+        let now = Instant::now();
         for (end, ms) in [
             (CallEnd::Ok, 3),
             (CallEnd::ToolError, 30),
             (CallEnd::Rejected, 0),
             (CallEnd::Cancelled, 90_000),
         ] {
-            counts.note(&over(Some("get"), end, ms));
+            counts.note(&over(Some("get"), end, ms), now);
         }
         for n in 0..MOST_TOOLS + 5 {
-            counts.note(&over(Some(&format!("t{n}")), CallEnd::Failed, 1));
+            counts.note(&over(Some(&format!("t{n}")), CallEnd::Failed, 1), now);
         }
+        // What was given up says nothing about answers; what was refused is no call.
+        let lately = counts.lately(now + Duration::from_secs(1));
+        assert_eq!(lately.len(), MOST_TOOLS);
+        let get = &lately.iter().find(|(name, _)| name == "get").unwrap().1;
+        assert_eq!((get.calls, get.errors, get.rejected), (3, 1, 1));
+        assert!((25.0..35.0).contains(&get.p99_ms), "{get:?}");
+        assert_eq!(counts.lately(now + Duration::from_secs(30)), []);
         let server: ServerId = "fetch".parse().unwrap();
         let view = counts.view(&server);
         assert_eq!(view.calls.len(), MOST_TOOLS + 1);

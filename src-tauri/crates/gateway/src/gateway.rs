@@ -298,6 +298,14 @@ impl Gateway {
         self.inner.servers().into_iter().map(of).collect()
     }
 
+    /// The tools of each server that were called in the last ten seconds, and how that went.
+    #[must_use]
+    pub fn tool_traffic(&self) -> Vec<(ServerId, Vec<(String, Traffic)>)> {
+        let now = Instant::now();
+        let of = |server: Arc<Server>| (server.id.clone(), lock(&server.counts).lately(now));
+        self.inner.servers().into_iter().map(of).collect()
+    }
+
     /// Follows the request of this correlation id: from its start, if it is under way or was within the last five minutes.
     ///
     /// # Errors
@@ -760,14 +768,13 @@ impl Inner {
         lock(&call.known.rolling).ended(ended, now);
         if let Some(server) = server {
             lock(&server.rolling).ended(ended, now);
-            lock(&server.counts).note(&Over {
+            let over = Over {
                 method: &call.method,
                 tool: tally.tool(&call.method),
-                end: ended.end,
-                retries: ended.retries,
-                took: ended.took,
+                ended,
                 bytes: tally.bytes_out(),
-            });
+            };
+            lock(&server.counts).note(&over, now);
         }
         let added = (ended.end == CallEnd::Ok && !ended.cached)
             .then(|| ended.took.saturating_sub(tally.upstream));

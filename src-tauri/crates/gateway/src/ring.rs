@@ -53,12 +53,13 @@ impl Ring {
 }
 
 /// Calls of the last ten seconds, and since the start.
+#[derive(Debug)]
 pub(crate) struct Rolling {
     lately: Slots<Slot, 10>,
     since: Traffic,
 }
 
-#[derive(Default)]
+#[derive(Debug, Default)]
 struct Slot {
     calls: u32,
     errors: u32,
@@ -70,15 +71,12 @@ struct Slot {
 
 impl Default for Rolling {
     fn default() -> Self {
-        Self {
-            lately: Slots::new(Duration::from_secs(1), Instant::now()),
-            since: Traffic::default(),
-        }
+        Self::starting(Instant::now())
     }
 }
 
 /// What counts of a call.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Debug)]
 pub(crate) struct Ended {
     pub(crate) end: CallEnd,
     pub(crate) cached: bool,
@@ -87,6 +85,13 @@ pub(crate) struct Ended {
 }
 
 impl Rolling {
+    pub(crate) fn starting(now: Instant) -> Self {
+        Self {
+            lately: Slots::new(Duration::from_secs(1), now),
+            since: Traffic::default(),
+        }
+    }
+
     /// A call begins.
     pub(crate) fn begun(&mut self) {
         self.since.in_flight += 1;

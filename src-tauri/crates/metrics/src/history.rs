@@ -15,12 +15,15 @@ use flotilla_contract::{
 };
 use std::{
     collections::HashMap,
+    hash::Hash,
     io,
     sync::{Arc, Mutex, PoisonError},
 };
 
 /// Name of the source in the store, and the label `job` of its series.
 const OWN: &str = "flotilla";
+/// Name of the source of what is known of single tools.
+const TOOLS: &str = "flotilla tools";
 /// Points of a line, when the query does not say how far they are apart.
 const POINTS: u64 = 1_000;
 /// No time is later: 2^53, beyond which the wire's numbers are not exact.
@@ -35,7 +38,19 @@ const STEPS: [u64; 11] = [
 #[derive(Clone, Debug)]
 pub struct History {
     store: SharedStore,
-    keeper: Arc<Mutex<Keeper>>,
+    keeper: Arc<Mutex<Keeper<SeriesKey>>>,
+    tools: Arc<Mutex<Keeper<ToolKey>>>,
+}
+
+/// What is known of a single tool of a server: a metric of calls, kept in the store alone, as `flotilla_tool_` and its word.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct ToolKey {
+    /// What it measures.
+    pub metric: Metric,
+    /// Whose tool.
+    pub server: ServerId,
+    /// The server's own name of it.
+    pub tool: String,
 }
 
 /// Ticks that were kept.
@@ -47,28 +62,72 @@ pub struct Recalled {
     pub series: Vec<(SeriesKey, Vec<f32>)>,
 }
 
+/// Puts samples into the columns of a source.
 #[derive(Debug)]
-struct Keeper {
+struct Keeper<K> {
     source: Source,
     generation: u64,
-    columns: HashMap<SeriesKey, usize>,
+    columns: HashMap<K, usize>,
     row: Vec<f64>,
+}
+
+impl<K: Clone + Eq + Hash> Keeper<K> {
+    fn of(store: &SharedStore, name: &str) -> Arc<Mutex<Self>> {
+        let mut store = store.lock();
+        let source = store.source(name);
+        Arc::new(Mutex::new(Self {
+            source,
+            generation: store.generation(source),
+            columns: HashMap::new(),
+            row: Vec::new(),
+        }))
+    }
+
+    fn record(
+        &mut self,
+        store: &SharedStore,
+        at: Millis,
+        samples: &[(K, f32)],
+        name: impl Fn(&K) -> Option<(SeriesName, Kind)>,
+    ) -> Result<(), Error> {
+        let mut store = store.lock();
+        let generation = store.generation(self.source);
+        if generation != self.generation {
+            self.generation = generation;
+            self.columns.clear();
+        }
+        self.row.fill(ABSENT);
+        for (key, value) in samples.iter().filter(|(_, value)| value.is_finite()) {
+            let column = match self.columns.get(key) {
+                Some(column) => *column,
+                None => {
+                    let column = name(key)
+                        .and_then(|(name, kind)| store.column(self.source, &name, kind).ok());
+                    let Some(column) = column else { continue };
+                    self.columns.insert(key.clone(), column);
+                    column
+                }
+            };
+            if self.row.len() <= column {
+                self.row.resize(column + 1, ABSENT);
+            }
+            self.row[column] = f64::from(*value);
+        }
+        // What had no room in the row when columns moved is not of this tick.
+        let columns = store.columns(self.source);
+        self.row.truncate(columns);
+        store.append(self.source, millis(at), &self.row)
+    }
 }
 
 impl History {
     /// In a store.
     #[must_use]
     pub fn new(store: SharedStore) -> Self {
-        let source = store.lock().source(OWN);
-        let keeper = Keeper {
-            source,
-            generation: store.lock().generation(source),
-            columns: HashMap::new(),
-            row: Vec::new(),
-        };
         Self {
+            keeper: Keeper::of(&store, OWN),
+            tools: Keeper::of(&store, TOOLS),
             store,
-            keeper: Arc::new(Mutex::new(keeper)),
         }
     }
 
@@ -78,39 +137,35 @@ impl History {
     /// When the store does not take the row.
     pub fn record(&self, at: Millis, samples: &[(SeriesKey, f32)]) -> Result<(), Error> {
         let mut keeper = self.keeper.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut store = self.store.lock();
-        let keeper = &mut *keeper;
-        let generation = store.generation(keeper.source);
-        if generation != keeper.generation {
-            keeper.generation = generation;
-            keeper.columns.clear();
-        }
-        keeper.row.fill(ABSENT);
-        for (key, value) in samples.iter().filter(|(_, value)| value.is_finite()) {
-            let column = match keeper.columns.get(key) {
-                Some(column) => *column,
-                None => {
-                    let kind = if key.metric == Metric::Restarts {
-                        Kind::Counter
-                    } else {
-                        Kind::Gauge
-                    };
-                    let column =
-                        name(key).and_then(|name| store.column(keeper.source, &name, kind).ok());
-                    let Some(column) = column else { continue };
-                    keeper.columns.insert(key.clone(), column);
-                    column
-                }
+        keeper.record(&self.store, at, samples, |key| {
+            let kind = if key.metric == Metric::Restarts {
+                Kind::Counter
+            } else {
+                Kind::Gauge
             };
-            if keeper.row.len() <= column {
-                keeper.row.resize(column + 1, ABSENT);
-            }
-            keeper.row[column] = f64::from(*value);
+            Some((name(key)?, kind))
+        })
+    }
+
+    /// Keeps what is known of single tools at a tick, as [`record`](Self::record) does. Ticks without any are kept once, as the end of
+    /// all lines, and then no more until there is something to keep.
+    ///
+    /// # Errors
+    /// When the store does not take the row.
+    pub fn record_tools(&self, at: Millis, samples: &[(ToolKey, f32)]) -> Result<(), Error> {
+        let mut tools = self.tools.lock().unwrap_or_else(PoisonError::into_inner);
+        if samples.is_empty() && tools.row.iter().all(|value| is_absent(*value)) {
+            return Ok(());
         }
-        // What had no room in the row when columns moved is not of this tick.
-        let columns = store.columns(keeper.source);
-        keeper.row.truncate(columns);
-        store.append(keeper.source, millis(at), &keeper.row)
+        tools.record(&self.store, at, samples, |key| {
+            let labels = [
+                ("job", OWN.into()),
+                ("server", key.server.as_str().into()),
+                ("tool", key.tool.as_str().into()),
+            ];
+            let name = format!("{OWN}_tool_{}", bare_word(key.metric));
+            Some((SeriesName::new(&name, labels).ok()?, Kind::Gauge))
+        })
     }
 
     /// The ticks from a time on, as [`Live::restore`](crate::Live::restore) takes them. It reads from the disk.
@@ -265,7 +320,11 @@ fn series(metric: Metric, line: Line) -> MetricSeries {
 
 /// `flotilla_cpu_percent` and so on: the contract's own words.
 fn word(metric: Metric) -> String {
-    let word = match metric {
+    format!("{OWN}_{}", bare_word(metric))
+}
+
+fn bare_word(metric: Metric) -> &'static str {
+    match metric {
         Metric::CpuPercent => "cpu_percent",
         Metric::RssBytes => "rss_bytes",
         Metric::OpenFiles => "open_files",
@@ -281,8 +340,7 @@ fn word(metric: Metric) -> String {
         Metric::CallsCachedPerSecond => "calls_cached_per_second",
         Metric::CallsRefusedPerSecond => "calls_refused_per_second",
         Metric::CallsInFlight => "calls_in_flight",
-    };
-    format!("{OWN}_{word}")
+    }
 }
 
 /// The series of a name.
@@ -312,6 +370,75 @@ mod tests {
         store::{Options, Store},
     };
     use std::time::Duration;
+
+    #[test]
+    fn tools_have_lines_of_their_own_that_end_and_are_no_part_of_their_servers() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = SharedStore::new(Store::open(Options::new(folder.path())).unwrap());
+        let history = History::new(store.clone());
+        let server: ServerId = "fetch".parse().unwrap();
+        let of = |tool: &str, value| {
+            let key = ToolKey {
+                metric: Metric::CallsPerSecond,
+                server: server.clone(),
+                tool: tool.to_owned(),
+            };
+            (key, value)
+        };
+        let whole = SeriesKey {
+            metric: Metric::CallsPerSecond,
+            instance: server.instance(0),
+        };
+        for (n, tools) in [
+            vec![of("get", 1.0), of("put", 2.0)],
+            vec![of("get", 3.0)],
+            vec![],
+            vec![],
+        ]
+        .into_iter()
+        .enumerate()
+        {
+            let at = START + n as u64 * 2_000;
+            history.record(at, &[(whole.clone(), 9.0)]).unwrap();
+            history.record_tools(at, &tools).unwrap();
+        }
+        let query = Query {
+            select: Select::metric("flotilla_tool_calls_per_second").with("server", "fetch"),
+            from: millis(START),
+            to: millis(START) + 6_000,
+            step: 2_000,
+            function: Function::Last,
+            range: 300_000,
+            grouping: None,
+            quantile: None,
+        };
+        let (from, to, width) = query.needs();
+        let selection = store.lock().select(&query.select, from, to, width);
+        let answer = query.answer(&selection).unwrap();
+        let lines: Vec<(Option<String>, Vec<Option<f64>>)> = answer
+            .lines
+            .iter()
+            .map(|line| {
+                let known = |value: &f64| (!is_absent(*value)).then_some(*value);
+                (
+                    line.name.label("tool").map(Into::into),
+                    line.values.iter().map(known).collect(),
+                )
+            })
+            .collect();
+        assert_eq!(
+            lines,
+            [
+                (
+                    Some("get".to_owned()),
+                    vec![Some(1.0), Some(3.0), None, None]
+                ),
+                (Some("put".to_owned()), vec![Some(2.0), None, None, None]),
+            ]
+        );
+        let recalled = history.recall(START).unwrap();
+        assert_eq!(recalled.series, [(whole, vec![9.0; 4])]);
+    }
 
     /// Whole minutes, so that both sides' steps stand at the same times.
     const START: Millis = 1_700_000_040_000;
