@@ -1,0 +1,97 @@
+import { now } from '$kit/now.svelte';
+import type { RangeAnswer } from '$lib/contract';
+import { RING_MS } from '$lib/state/metrics.svelte';
+import { stepOf } from '$lib/state/past.svelte';
+import type { Transport } from '$lib/transport';
+
+/** What is known of single tools, by the word of its metric. */
+export const MEASURES = [
+  'calls_per_second',
+  'call_error_percent',
+  'call_p50_ms',
+  'call_p95_ms',
+  'call_p99_ms',
+] as const;
+export type Measure = (typeof MEASURES)[number];
+
+/** Distance of points while what is live is shown: wide enough for two samples. */
+const LIVE_STEP = 5_000;
+
+type Values = (number | null)[];
+
+/** One server's tools over time, from the engine's store: read whole, and again with each new point. */
+export class ToolLines {
+  times = $state.raw<readonly number[]>([]);
+  /** Distance of two points in milliseconds. */
+  step = $state(LIVE_STEP);
+  /** Why the last reading failed. */
+  failed = $state<string>();
+  /** Whether something was read. */
+  read = $state(false);
+  #lines = $state.raw<ReadonlyMap<Measure, ReadonlyMap<string, Values>>>(new Map());
+
+  constructor(private readonly transport: Transport) {}
+
+  /** Tools that were called, those with the most calls first. */
+  get tools(): string[] {
+    const calls = this.#lines.get('calls_per_second');
+    const sum = (values: Values) => values.reduce<number>((all, value) => all + (value ?? 0), 0);
+    return [...(calls ?? [])]
+      .sort(([a, mine], [b, theirs]) => sum(theirs) - sum(mine) || a.localeCompare(b))
+      .map(([tool]) => tool);
+  }
+
+  values(measure: Measure, tool: string): Values {
+    return this.#lines.get(measure)?.get(tool) ?? this.times.map(() => null);
+  }
+
+  /** Reads until the returned function is called. While `held` says so nothing is read. */
+  follow(server: string, range: number, held: () => boolean): () => void {
+    const step = range <= RING_MS ? LIVE_STEP : stepOf(range);
+    let ended = false;
+    let timer: ReturnType<typeof setTimeout> | undefined;
+    const look = async (): Promise<void> => {
+      if (!held()) {
+        // Points stand at whole steps, so that those known stay where they are.
+        const to = Math.floor(now.exact() / step) * step;
+        try {
+          const answers = await Promise.all(
+            MEASURES.map((measure) => this.#ask(measure, server, to - range, to, step)),
+          );
+          if (ended) return;
+          this.step = step;
+          this.times = answers[0]?.times ?? [];
+          this.#lines = new Map(MEASURES.map((measure, i) => [measure, byTool(answers[i])]));
+          this.failed = undefined;
+          this.read = true;
+        } catch (error) {
+          if (ended) return;
+          this.failed = error instanceof Error ? error.message : String(error);
+        }
+      }
+      if (!ended) timer = setTimeout(() => void look(), step);
+    };
+    void look();
+    return () => {
+      ended = true;
+      clearTimeout(timer);
+    };
+  }
+
+  #ask(measure: Measure, server: string, from: number, to: number, step: number): Promise<RangeAnswer> {
+    return this.transport.call('metrics.range', {
+      metric: `flotilla_tool_${measure}`,
+      labels: [{ label: 'server', is: true, values: [server] }],
+      from,
+      to,
+      step,
+      function: 'mean',
+    });
+  }
+}
+
+function byTool(answer: RangeAnswer | undefined): ReadonlyMap<string, Values> {
+  return new Map(
+    answer?.lines.map(({ labels, values }) => [labels.find(([label]) => label === 'tool')?.[1] ?? '', values] as const),
+  );
+}
