@@ -41,6 +41,12 @@ export class ToolLines {
       .map(([tool]) => tool);
   }
 
+  /** The first point that has a call. */
+  get since(): number | undefined {
+    const calls = [...(this.#lines.get('calls_per_second')?.values() ?? [])];
+    return this.times.find((_, i) => calls.some((values) => (values[i] ?? null) !== null));
+  }
+
   values(measure: Measure, tool: string): Values {
     return this.#lines.get(measure)?.get(tool) ?? this.times.map(() => null);
   }

@@ -25,6 +25,7 @@ test('tools have a line each, the busiest first; a failed reading keeps what was
   const end = tools.follow('fetch', 900_000, () => false);
   await vi.advanceTimersByTimeAsync(0);
   expect(tools.tools).toEqual(['put', 'get']);
+  expect(tools.since).toBe(1);
   expect(tools.values('calls_per_second', 'get')).toEqual([1, null]);
   expect(tools.values('call_p95_ms', 'get')).toEqual([null, null]);
   expect(asked[0]).toMatchObject({
