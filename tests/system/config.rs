@@ -14,6 +14,25 @@ use serde_json::json;
 use std::fs;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_holds_only_from_the_next_start_is_said() {
+    let mut bed = Bed::new("").await;
+    bed.write_config("[gateway]\nenabled = false\nport = 0\n");
+    bed.eventually("both are told", async || {
+        let info = bed.run::<EngineInfoCmd>(Default::default()).await;
+        let notices = info.expect("an answer").notices;
+        let of = |field: &str| {
+            let sentence = format!("{field} was changed: it holds from the next start");
+            notices.iter().any(|notice| notice.starts_with(&sentence))
+        };
+        of("gateway.enabled") && of("gateway.port")
+    })
+    .await;
+    bed.stop_engine();
+    bed.start_engine().await;
+    assert_eq!(bed.boot().gateway, None);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn on_save_only_what_changed_is_started_stopped_or_restarted() {
     let base = fixture("stays", "", "")
         + &fixture("changes", "", "")

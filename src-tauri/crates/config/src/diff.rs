@@ -184,7 +184,7 @@ fn settings(old: &Fleet, new: &Fleet) -> Vec<Change> {
     own.chain(at_gateway(old, new)).collect()
 }
 
-/// Settings of the gateway hold at once, but for its port.
+/// Settings of the gateway hold at once, but for where and whether it listens.
 fn at_gateway(old: &Fleet, new: &Fleet) -> Vec<Change> {
     let (old, new) = (
         gateway::of_fleet(&old.gateway),

@@ -637,8 +637,8 @@ impl Core {
         let Some(id) = change.server else {
             if let ChangeKind::Setting {
                 field:
-                    field @ ("panel.port" | "dashboard.enabled" | "dashboard.port" | "stream.enabled"
-                    | "stream.port" | "sampling.interval"),
+                    field @ ("panel.port" | "gateway.enabled" | "gateway.port" | "dashboard.enabled"
+                    | "dashboard.port" | "stream.enabled" | "stream.port" | "sampling.interval"),
             } = change.kind
             {
                 self.notice(format!(
