@@ -287,6 +287,35 @@ fn a_link_that_is_swapped_in_leads_nowhere() {
     assert_eq!(std::fs::read_dir(elsewhere.path()).unwrap().count(), 0);
 }
 
+/// As when another step of the same run removes what it no longer needs.
+#[test]
+fn what_goes_while_a_folder_is_looked_through_is_passed_over() {
+    use std::sync::atomic::{AtomicBool, Ordering};
+    let root = TempDir::new().unwrap();
+    let place = place(&root);
+    std::fs::create_dir(root.path().join("backups")).unwrap();
+    std::fs::write(root.path().join("backups/backup-1.gz"), "x").unwrap();
+    let fleeting = root.path().join("backups/backup-2");
+    let done = AtomicBool::new(false);
+    let results: Vec<_> = std::thread::scope(|threads| {
+        threads.spawn(|| {
+            while !done.load(Ordering::Relaxed) {
+                std::fs::write(&fleeting, "x").unwrap();
+                std::fs::remove_file(&fleeting).unwrap();
+            }
+        });
+        let prune = json!({
+            "operation": "prune", "path": "backups", "prefix": "backup-", "suffix": ".gz", "days": 1, "keep": 1,
+        });
+        let results = (0..3_000).map(|_| file(&prune, &place)).collect();
+        done.store(true, Ordering::Relaxed);
+        results
+    });
+    for result in results {
+        assert_eq!(result.unwrap()["kept"], 1);
+    }
+}
+
 #[cfg(unix)]
 #[test]
 fn a_pipe_is_refused_and_not_waited_for() {

@@ -197,10 +197,13 @@ pub(super) fn prune(
     let old = |written: &SystemTime| oldest.is_some_and(|oldest| *written < oldest);
     let mut removed = Vec::new();
     for (_, name) in found.iter().take(spare).filter(|(written, _)| old(written)) {
-        workspace
-            .remove(&format!("{path}/{name}"))
-            .map_err(&failed)?;
-        removed.push(name);
+        match workspace.remove(&format!("{path}/{name}")) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                return Err(failed(error));
+            }
+            // Gone is what it was to be, whoever did it.
+            _ => removed.push(name),
+        }
     }
     Ok(
         json!({ "success": true, "path": path, "kept": found.len() - removed.len(), "removed": removed }),

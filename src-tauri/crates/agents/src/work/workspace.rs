@@ -167,7 +167,7 @@ impl Workspace {
     }
 
     /// Goes through a folder in the order of names; links are named and not followed. `each` says whether a folder is gone into.
-    /// True when there was more than `most`.
+    /// What others remove on the way is passed over. True when there was more than `most`.
     pub(super) fn walk(
         &self,
         path: &str,
@@ -194,30 +194,40 @@ fn walk(
             return Ok(true);
         }
         *left -= 1;
-        let path = format!("{above}{}", entry.file_name().to_string_lossy());
-        let (kind, bytes) = match entry.file_type()? {
-            kind if kind.is_dir() => (Kind::Folder, None),
-            kind if kind.is_file() => (Kind::File, Some(entry.metadata()?.len())),
-            _ => (Kind::Other, None),
-        };
-        let entry = Entry {
-            path,
-            kind,
-            bytes,
-            found: entry,
-        };
-        if each(&entry)?
-            && (depth == 0
-                || walk(
-                    &entry.found.open_dir()?,
-                    &format!("{}/", entry.path),
-                    depth - 1,
-                    left,
-                    each,
-                )?)
-        {
-            return Ok(true);
+        match visit(entry, above, depth, left, each) {
+            Ok(false) => {}
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            more => return more,
         }
     }
     Ok(false)
+}
+
+fn visit(
+    found: DirEntry,
+    above: &str,
+    depth: usize,
+    left: &mut usize,
+    each: &mut impl FnMut(&Entry) -> io::Result<bool>,
+) -> io::Result<bool> {
+    let path = format!("{above}{}", found.file_name().to_string_lossy());
+    let (kind, bytes) = match found.file_type()? {
+        kind if kind.is_dir() => (Kind::Folder, None),
+        kind if kind.is_file() => (Kind::File, Some(found.metadata()?.len())),
+        _ => (Kind::Other, None),
+    };
+    let entry = Entry {
+        path,
+        kind,
+        bytes,
+        found,
+    };
+    if !each(&entry)? {
+        return Ok(false);
+    }
+    if depth == 0 {
+        return Ok(true);
+    }
+    let folder = entry.found.open_dir()?;
+    walk(&folder, &format!("{}/", entry.path), depth - 1, left, each)
 }
