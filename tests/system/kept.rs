@@ -29,7 +29,7 @@ fn server(name: &str, path: &str) -> String {
 }
 
 /// The latest values of a metric that was scraped from a server: the last ten minutes up to a moment, a point a second, one at the moment itself.
-fn latest(metric: &str, job: &str, to: Millis) -> RangeQuery {
+pub(crate) fn latest(metric: &str, job: &str, to: Millis) -> RangeQuery {
     RangeQuery {
         metric: metric.to_owned(),
         labels: vec![LabelMatch {

@@ -2,8 +2,13 @@
 //! whether what `deploy/` asks for is there.
 
 use crate::gateway::Client;
-use flotilla_contract::state::Status;
-use flotilla_tests::{Bed, PATIENCE, fixture, free_ports};
+use flotilla_contract::{
+    ErrorCode,
+    command::{MetricsQuery, MetricsRange, MetricsSeries, MetricsTargets, SecretSet, SecretsSet},
+    metric::{LabelMatch, Metric, MetricQuery, RangeQuery, SeriesQuery, Sum},
+    state::Status,
+};
+use flotilla_tests::{Bed, PATIENCE, fixture, free_ports, id};
 use futures_util::{SinkExt, StreamExt};
 use serde_json::{Value, json};
 use std::{
@@ -590,4 +595,107 @@ async fn a_request_is_followed_to_its_end() {
             .is_some_and(|why| why.contains("no_such_tool")),
         "{end}"
     );
+}
+
+/// The same question to the store and to a Prometheus that the file names gives the same points; a page that the file names is scraped, and one whose
+/// secret is not stored says so until it is.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn charts_are_read_from_a_prometheus_that_the_file_names() {
+    let mut bed = Bed::new(&fixture("echo", "", "")).await;
+    bed.until("echo", |v| v.status == Status::Running).await;
+    let prometheus = Prometheus::start(&bed);
+    prometheus.until("mcp_instance_resident_memory_bytes").await;
+    let base = prometheus.url.trim_end_matches("/api/v1").to_owned();
+
+    let targets = async || {
+        let targets = bed.run::<MetricsTargets>(Default::default()).await;
+        targets.expect("there is a store")
+    };
+    bed.write_config(&format!(
+        "[metrics]\nscrape_interval = \"1s\"\n[metrics.targets.prom]\nurl = \"{base}/metrics\"\nlabels.site = \"here\"\nheaders.Authorization = {{ secret = \"prom\" }}\n{}",
+        fixture("echo", "", "")
+    ));
+    bed.eventually("the page lacks its secret", async || {
+        let targets = targets().await;
+        let error = targets.first().and_then(|target| target.error.clone());
+        error.is_some_and(|error| error.contains("secret prom is not stored"))
+    })
+    .await;
+    let (name, value) = ("prom".to_owned(), "Bearer s3cret-value".to_owned());
+    bed.run::<SecretsSet>(SecretSet { name, value })
+        .await
+        .expect("it is stored");
+    bed.eventually("the page is scraped", async || {
+        let targets = targets().await;
+        targets.len() == 1 && targets[0].up == Some(true)
+    })
+    .await;
+    let scraped = RangeQuery {
+        labels: vec![LabelMatch {
+            label: "site".into(),
+            is: true,
+            values: vec!["here".into()],
+        }],
+        ..crate::kept::latest("prometheus_build_info", "prom", crate::kept::now())
+    };
+    let answer = bed.run::<MetricsRange>(scraped).await.expect("an answer");
+    assert_eq!(answer.lines.len(), 1, "{answer:?}");
+    assert!(!bed.everything_as_text().await.contains("s3cret-value"));
+
+    // From now on Prometheus answers.
+    bed.write_config(&format!(
+        "[metrics.source]\nurl = \"{base}/\"\n{}",
+        fixture("echo", "", "")
+    ));
+    let memory = || RangeQuery {
+        labels: Vec::new(),
+        ..crate::kept::latest("mcp_instance_resident_memory_bytes", "", crate::kept::now())
+    };
+    bed.eventually("the source answers", async || {
+        let answer = bed.run::<MetricsRange>(memory()).await;
+        answer.is_ok_and(|answer| {
+            let lines = answer.lines.iter();
+            lines
+                .flat_map(|line| &line.labels)
+                .any(|(label, value)| label == "server" && value == "echo")
+        })
+    })
+    .await;
+    let charts = MetricQuery {
+        metrics: vec![Metric::RssBytes, Metric::Health],
+        server: Some(id("echo")),
+        from: Some(crate::kept::now() - 7_200_000),
+        to: None,
+        step: None,
+        sum: Sum::None,
+    };
+    let answer = bed.run::<MetricsQuery>(charts).await.expect("an answer");
+    let memory = answer.series.iter().find(|s| s.metric == Metric::RssBytes);
+    let memory = memory.expect("Prometheus has it");
+    assert_eq!(memory.instance, Some(1));
+    assert!(
+        memory.values.iter().flatten().any(|bytes| *bytes > 1e6),
+        "{memory:?}"
+    );
+    assert!(
+        answer.series.iter().any(|s| s.metric == Metric::Health),
+        "the store has it"
+    );
+    let page = bed
+        .run::<MetricsSeries>(SeriesQuery {
+            metric: Some("up".into()),
+            ..SeriesQuery::default()
+        })
+        .await
+        .expect("an answer");
+    assert_eq!(page.total, 1);
+
+    drop(prometheus);
+    let refused = bed.run::<MetricsRange>(RangeQuery {
+        labels: Vec::new(),
+        ..crate::kept::latest("up", "", crate::kept::now())
+    });
+    let refused = refused.await.expect_err("it is gone");
+    assert_eq!(refused.code, ErrorCode::Unreachable);
+    assert!(refused.message.contains(&base), "{}", refused.message);
 }

@@ -1,6 +1,6 @@
 //! What differs between two fleets, and how deep it cuts.
 
-use crate::{Fleet, gateway, units};
+use crate::{Fleet, MetricsSpec, SourceSpec, TargetSpec, gateway, units};
 use flotilla_contract::{
     ServerId, ServerSpec,
     spec::{
@@ -8,7 +8,10 @@ use flotilla_contract::{
         RestartWhen, Transport, Value,
     },
 };
-use std::{collections::BTreeMap, fmt::Display};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt::Display,
+};
 
 /// One change. A changed server is one change, however many of its fields differ.
 #[derive(Clone, Debug, PartialEq)]
@@ -173,6 +176,30 @@ fn settings(old: &Fleet, new: &Fleet) -> Vec<Change> {
         both("sampling.interval", &|fleet| {
             interval(fleet.sample_interval)
         }),
+        both("metrics.scrape_interval", &|fleet| {
+            interval(fleet.metrics.scrape_interval)
+        }),
+        both("metrics.scrape_timeout", &|fleet| {
+            interval(fleet.metrics.scrape_timeout)
+        }),
+        both("metrics.disk", &|fleet| {
+            units::show_size(fleet.metrics.disk)
+        }),
+        both("metrics.memory", &|fleet| {
+            units::show_size(fleet.metrics.memory)
+        }),
+        both("metrics.keep.raw", &|fleet| {
+            interval(fleet.metrics.keep.raw)
+        }),
+        both("metrics.keep.seconds", &|fleet| {
+            interval(fleet.metrics.keep.seconds)
+        }),
+        both("metrics.keep.minutes", &|fleet| {
+            interval(fleet.metrics.keep.minutes)
+        }),
+        both("metrics.keep.hours", &|fleet| {
+            interval(fleet.metrics.keep.hours)
+        }),
     ]
     .into_iter()
     .filter(|(_, before, after)| before != after)
@@ -181,7 +208,61 @@ fn settings(old: &Fleet, new: &Fleet) -> Vec<Change> {
         kind: ChangeKind::Setting { field },
         sentence: format!("{field} {before} → {after}"),
     });
-    own.chain(at_gateway(old, new)).collect()
+    own.chain(at_metrics(old, new))
+        .chain(at_gateway(old, new))
+        .collect()
+}
+
+/// What is scraped and asked: names, and never what headers hold.
+fn at_metrics(old: &Fleet, new: &Fleet) -> Vec<Change> {
+    let (old, new) = (&old.metrics, &new.metrics);
+    let by_name = |spec: &MetricsSpec| -> BTreeMap<String, TargetSpec> {
+        let named = spec.targets.iter().map(|it| (it.name.clone(), it.clone()));
+        named.collect()
+    };
+    let words = came_and_went(&by_name(old), &by_name(new));
+    let targets = words.into_iter().map(|(name, word)| Change {
+        server: None,
+        kind: ChangeKind::Setting {
+            field: "metrics.targets",
+        },
+        sentence: format!("metrics.targets {name} {word}"),
+    });
+    let shown = |source: &Option<SourceSpec>| {
+        let url = source.as_ref().map(|it| without_credentials(&it.url));
+        url.unwrap_or_else(|| "none".into())
+    };
+    let (before, after) = (shown(&old.source), shown(&new.source));
+    let source = (old.source != new.source).then(|| Change {
+        server: None,
+        kind: ChangeKind::Setting {
+            field: "metrics.source",
+        },
+        sentence: if before == after {
+            "metrics.source changed".into()
+        } else {
+            format!("metrics.source {before} → {after}")
+        },
+    });
+    targets.chain(source).collect()
+}
+
+/// What came, went or differs, by name.
+fn came_and_went<T: PartialEq>(
+    old: &BTreeMap<String, T>,
+    new: &BTreeMap<String, T>,
+) -> Vec<(String, &'static str)> {
+    let all: BTreeSet<&String> = old.keys().chain(new.keys()).collect();
+    let word = |name: &&String| match (old.get(*name), new.get(*name)) {
+        (None, Some(_)) => Some("added"),
+        (Some(_), None) => Some("removed"),
+        (Some(a), Some(b)) if a != b => Some("changed"),
+        _ => None,
+    };
+    let words = all
+        .into_iter()
+        .filter_map(|name| Some((name.clone(), word(&name)?)));
+    words.collect()
 }
 
 /// Settings of the gateway hold at once, but for where and whether it listens.
@@ -240,19 +321,12 @@ impl Differences {
         old: &BTreeMap<String, Value>,
         new: &BTreeMap<String, Value>,
     ) -> bool {
-        let before = self.fields.len();
-        let all: std::collections::BTreeSet<&String> = old.keys().chain(new.keys()).collect();
-        for name in all {
-            let word = match (old.get(name), new.get(name)) {
-                (None, Some(_)) => "added",
-                (Some(_), None) => "removed",
-                (Some(a), Some(b)) if a != b => "changed",
-                _ => continue,
-            };
+        let words = came_and_went(old, new);
+        for (name, word) in &words {
             self.words.push(format!("{field} {name} {word}"));
             self.fields.push(format!("{field}.{name}"));
         }
-        self.fields.len() > before
+        !words.is_empty()
     }
 }
 

@@ -38,6 +38,8 @@ table! {
         stream: Option<AgentStream>,
         /// Sampling of processes.
         sampling: Option<Sampling>,
+        /// What is scraped, how long metrics are kept, and where charts read them.
+        metrics: Option<MetricsTable>,
         /// The one MCP endpoint through which clients reach the servers.
         gateway: Option<Gateway>,
         /// The servers, by name.
@@ -98,6 +100,62 @@ table! {
     Sampling {
         /// Distance of two samplings of CPU, memory, files and threads, "200ms" to "1h" (default "2s").
         interval: Option<Duration>,
+    }
+}
+
+table! {
+    /// What is scraped, how long metrics are kept, and where charts read them. Changes hold at once.
+    MetricsTable {
+        /// From one scrape of a page to the next, "1s" to "1h" (default "15s").
+        scrape_interval: Option<Duration>,
+        /// How long a page may take, "10ms" up to `scrape_interval` (default "10s", or the interval where that is shorter).
+        scrape_timeout: Option<Duration>,
+        /// What all files may take, from "16MiB" (default "1GiB"); the oldest go first.
+        disk: Option<Size>,
+        /// What samples may take in memory before they are written as compressed pages, from "4MiB" (default "64MiB").
+        memory: Option<Size>,
+        /// How long each level is kept.
+        keep: Option<Keep>,
+        /// Pages that are scraped besides those of the servers; the name becomes the label `job`.
+        targets: Option<BTreeMap<Name, ScrapeTargetTable>>,
+        /// A Prometheus that charts read in place of the engine's own store.
+        source: Option<MetricsSource>,
+    }
+}
+
+table! {
+    /// How long each level is kept, "1h" to "3650d"; a coarser one at least as long as a finer one.
+    Keep {
+        /// Samples as they came (default "2d").
+        raw: Option<Duration>,
+        /// Ten seconds put together (default "14d").
+        seconds: Option<Duration>,
+        /// Minutes (default "90d").
+        minutes: Option<Duration>,
+        /// Hours (default "400d").
+        hours: Option<Duration>,
+    }
+}
+
+table! {
+    /// A page in Prometheus's text format or OpenMetrics.
+    ScrapeTargetTable {
+        /// Its address. `${VAR}`, `${VAR:-default}` and `${secret:NAME}` are filled in here and in headers.
+        url: String,
+        /// Labels that its series get besides `job` and `instance`, at most 32.
+        labels: Option<BTreeMap<String, String>>,
+        /// Headers sent with each scrape.
+        headers: Option<BTreeMap<String, Value>>,
+    }
+}
+
+table! {
+    /// A Prometheus, or what answers as one.
+    MetricsSource {
+        /// Its address, below which `/api/v1/query_range` is. Variables and secrets are filled in here and in headers.
+        url: String,
+        /// Headers sent with each query.
+        headers: Option<BTreeMap<String, Value>>,
     }
 }
 
@@ -471,6 +529,10 @@ pub(crate) mod keys {
     pub(crate) const DASHBOARD: &[&str] = super::Dashboard::KEYS;
     pub(crate) const STREAM: &[&str] = super::AgentStream::KEYS;
     pub(crate) const SAMPLING: &[&str] = super::Sampling::KEYS;
+    pub(crate) const METRICS: &[&str] = super::MetricsTable::KEYS;
+    pub(crate) const KEEP: &[&str] = super::Keep::KEYS;
+    pub(crate) const TARGET: &[&str] = super::ScrapeTargetTable::KEYS;
+    pub(crate) const SOURCE: &[&str] = super::MetricsSource::KEYS;
     pub(crate) const SERVER: &[&str] = super::Server::KEYS;
     pub(crate) const DEPENDENCY: &[&str] = super::DependencyTable::KEYS;
     pub(crate) const RESTART: &[&str] = super::Restart::KEYS;

@@ -1,4 +1,4 @@
-use crate::resolve;
+use crate::{MetricsSpec, resolve};
 use flotilla_contract::{
     ServerId, ServerSpec,
     gateway::{Bucket, Exposure, GatewaySpec, PoolSpec, RetryPreset, Window},
@@ -19,6 +19,8 @@ pub struct Fleet {
     pub stream: StreamSpec,
     /// Distance of two samplings (default 2 s).
     pub sample_interval: Duration,
+    /// What is scraped, and what is kept.
+    pub metrics: MetricsSpec,
     /// The gateway.
     pub gateway: GatewaySpec,
     /// The servers, in the order of the file.
@@ -74,6 +76,7 @@ impl Default for Fleet {
             dashboard: DashboardSpec::default(),
             stream: StreamSpec::default(),
             sample_interval: Duration::from_secs(2),
+            metrics: MetricsSpec::default(),
             servers: Vec::new(),
         }
     }
@@ -86,7 +89,7 @@ impl Fleet {
         self.servers.iter().find(|server| server.id == *id)
     }
 
-    /// Names of the secrets that the file refers to, with the servers that do.
+    /// Names of the secrets that the file refers to, with the servers that do; none where only `[metrics]` does.
     #[must_use]
     pub fn secrets(&self) -> BTreeMap<String, Vec<ServerId>> {
         let mut used: BTreeMap<String, Vec<ServerId>> = BTreeMap::new();
@@ -96,6 +99,11 @@ impl Fleet {
                 if !servers.contains(&server.id) {
                     servers.push(server.id.clone());
                 }
+            }
+        }
+        for (url, headers) in self.metrics.addresses() {
+            for name in secrets_of([url], headers.values()) {
+                used.entry(name.to_owned()).or_default();
             }
         }
         used
@@ -120,6 +128,14 @@ fn secret_names(transport: &Transport) -> Vec<&str> {
         }
         Transport::Stdio { .. } | Transport::Sse { .. } => {}
     }
+    secrets_of(texts, values)
+}
+
+fn secrets_of<'a>(
+    texts: impl IntoIterator<Item = &'a str>,
+    values: impl IntoIterator<Item = &'a Value>,
+) -> Vec<&'a str> {
+    let mut texts: Vec<&str> = texts.into_iter().collect();
     let mut names = Vec::new();
     for value in values {
         match value {

@@ -20,6 +20,7 @@ pub mod file;
 mod fleet;
 mod gateway;
 pub mod import;
+mod metrics;
 mod parse;
 pub mod resolve;
 pub mod secrets;
@@ -27,6 +28,7 @@ mod text;
 
 pub use diff::{Change, ChangeKind, Effects, diff};
 pub use fleet::{DashboardSpec, Fleet, Profile, StreamSpec};
+pub use metrics::{KeepSpec, MetricsSpec, SourceSpec, TargetSpec};
 pub use parse::parse;
 pub use resolve::expand;
 pub use text::{hash, unified_diff};

@@ -13,8 +13,8 @@ use crate::{
     },
     log::{LogEntry, LogQuery},
     metric::{
-        MetricAnswer, MetricQuery, PageSample, RangeAnswer, RangeQuery, ScrapeTarget, SeriesPage,
-        SeriesQuery,
+        MetricAnswer, MetricName, MetricQuery, PageSample, RangeAnswer, RangeQuery, ScrapeTarget,
+        SeriesPage, SeriesQuery,
     },
     spec::Value as SpecValue,
     state::{ProcessState, Status},
@@ -226,6 +226,8 @@ commands! {
     "workflow.act" workflow_act WorkflowAct(RunActParams) -> RunSummary;
     #[doc = "Wait until a run has ended, for 30 s at most, and say how far it is."]
     "workflow.wait" workflow_wait WorkflowWait(RunRef) -> RunSummary;
+    #[doc = "Names of the metrics that are kept, the engine's own and those that were scraped, with how many series each has."]
+    "metrics.names" metrics_names MetricsNames(Empty) -> Vec<MetricName>;
     #[doc = "Series of the metrics store, the scraped ones too."]
     "metrics.series" metrics_series MetricsSeries(SeriesQuery) -> SeriesPage;
     #[doc = "Values of series of the metrics store over a span of time: rates, quantiles, sums by label."]

@@ -162,6 +162,15 @@ pub struct PageSample {
     pub help: Option<String>,
 }
 
+/// A metric of the store.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct MetricName {
+    /// Its name.
+    pub name: String,
+    /// How many series have it.
+    pub series: u32,
+}
+
 /// Which series of the metrics store, the engine's own and those that were scraped.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]

@@ -24,6 +24,7 @@ use sqlx::{
     sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous},
 };
 use std::{
+    collections::HashMap,
     path::Path,
     sync::{
         Arc, Mutex, PoisonError,
@@ -38,6 +39,9 @@ type Result<T> = std::result::Result<T, Box<dyn std::error::Error>>;
 const FAN: usize = 10_000;
 const RUNS: usize = 1_000;
 const STEPS: usize = 10;
+/// Half of the steps a second that are to be reached, in memory and on disk: at this load delays are looked at.
+const HALF: [f64; 2] = [10_000.0, 2_500.0];
+const PACED: Duration = Duration::from_secs(2);
 
 fn micros() -> u64 {
     let since = SystemTime::now()
@@ -50,15 +54,24 @@ fn micros() -> u64 {
 #[derive(Default)]
 struct Idle {
     begun: AtomicU64,
+    /// When the latest step of each run ended; of chains that is the one that the next waits for.
+    ended: Mutex<HashMap<u64, Instant>>,
+    delays: Mutex<Vec<Duration>>,
 }
 
 impl Executor for Idle {
     fn execute(
         &self,
-        _: Work,
+        work: Work,
         _: CancellationToken,
     ) -> Boxed<'_, std::result::Result<Value, Failed>> {
+        let now = Instant::now();
         self.begun.fetch_add(1, Ordering::Relaxed);
+        let mut ended = self.ended.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(before) = ended.insert(work.run, now) {
+            let mut delays = self.delays.lock().unwrap_or_else(PoisonError::into_inner);
+            delays.push(now - before);
+        }
         Box::pin(std::future::ready(Ok(Value::Null)))
     }
 }
@@ -156,18 +169,42 @@ fn plan(text: &str) -> Result<Arc<Plan>> {
     Ok(Arc::new(plan))
 }
 
-fn runner(journal: Arc<dyn Journal>) -> Runner {
+fn runner(journal: Arc<dyn Journal>, executor: Arc<Idle>) -> Runner {
     let options = Options {
         clock: Arc::new(|| micros() / 1_000),
         seed: Arc::new(|| 7),
         grace: Duration::from_secs(10),
     };
-    Runner::new(
-        journal,
-        Arc::new(Idle::default()),
-        Arc::new(Nobody),
-        options,
-    )
+    Runner::new(journal, executor, Arc::new(Nobody), options)
+}
+
+/// The delay of 99 of 100 steps in milliseconds, while chains are begun at an even pace that makes so many steps a second.
+async fn paced(journal: Arc<dyn Journal>, plan: &Arc<Plan>, steps_per_s: f64) -> Result<f64> {
+    let executor = Arc::new(Idle::default());
+    let runner = runner(journal, executor.clone());
+    let mut ticks = tokio::time::interval(Duration::from_secs_f64(STEPS as f64 / steps_per_s));
+    let (began, mut tasks) = (Instant::now(), tokio::task::JoinSet::new());
+    while began.elapsed() < PACED {
+        ticks.tick().await;
+        let (runner, plan) = (runner.clone(), plan.clone());
+        tasks.spawn(async move {
+            let run = runner.start(plan, Start::default()).await?;
+            wait(&runner, run).await;
+            Ok::<_, flotilla_workflow::runner::Error>(())
+        });
+    }
+    while let Some(done) = tasks.join_next().await {
+        done??;
+    }
+    let mut delays = executor
+        .delays
+        .lock()
+        .unwrap_or_else(PoisonError::into_inner);
+    delays.sort_unstable();
+    let at = delays.len() * 99 / 100;
+    Ok(delays
+        .get(at)
+        .map_or(0.0, |delay| delay.as_secs_f64() * 1e3))
 }
 
 /// Steps a second of `runs` runs at once.
@@ -177,7 +214,7 @@ async fn load(
     runs: usize,
     steps: usize,
 ) -> Result<f64> {
-    let runner = runner(journal);
+    let runner = runner(journal, Arc::default());
     let began = Instant::now();
     let mut tasks = tokio::task::JoinSet::new();
     for _ in 0..runs {
@@ -219,15 +256,17 @@ async fn main() -> Result<()> {
     ];
     let mut figures: Vec<Vec<f64>> = vec![Vec::new(); names.len()];
     let (mut resume_ms, mut bytes) = (Vec::new(), 0.0);
+    let mut delays = [Vec::new(), Vec::new()];
     for _ in 0..rounds {
         figures[0].push(load(Arc::new(Memory::default()), &fan, 1, FAN).await?);
         figures[1].push(load(Arc::new(Memory::default()), &chain, RUNS, STEPS).await?);
+        delays[0].push(paced(Arc::new(Memory::default()), &chain, HALF[0]).await?);
         fresh(&dir)?;
         let store = flotilla_store::open(flotilla_store::Options::new(&dir)).await?;
         let durable: Arc<dyn Journal> = Arc::new(RunJournal(store.runs.clone()));
         figures[2].push(load(durable.clone(), &fan, 1, FAN).await?);
         let began = Instant::now();
-        let view = runner(durable.clone()).view(1).await?;
+        let view = runner(durable.clone(), Arc::default()).view(1).await?;
         resume_ms.push(began.elapsed().as_secs_f64() * 1e3);
         assert_eq!(view.steps.len(), FAN);
         let written: usize = store
@@ -238,7 +277,8 @@ async fn main() -> Result<()> {
             .map(|(_, text)| text.len())
             .sum();
         bytes = written as f64 / FAN as f64;
-        figures[3].push(load(durable, &chain, RUNS, STEPS).await?);
+        figures[3].push(load(durable.clone(), &chain, RUNS, STEPS).await?);
+        delays[1].push(paced(durable, &chain, HALF[1]).await?);
         store.runs.close(Duration::from_secs(10)).await;
         fresh(&dir)?;
         figures[4].push(bare(&dir).await?);
@@ -254,11 +294,14 @@ async fn main() -> Result<()> {
             )
         })
         .collect();
+    let [in_memory, durable] = delays.map(|delays| (median(delays) * 100.0).round() / 100.0);
     println!(
         "{}",
         serde_json::json!({
             "bench": "workflow",
             "steps": steps,
+            "memory_p99_delay_ms": in_memory,
+            "durable_p99_delay_ms": durable,
             "resume_10k_ms": median(resume_ms).round(),
             "journal_bytes_per_step": bytes.round(),
             "rss_mib": rss_mib(),

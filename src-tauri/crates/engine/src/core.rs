@@ -12,6 +12,7 @@ use crate::{
     kept::{self, Kept},
     pages::Pages,
     playground::Playground,
+    prometheus,
     resolve::Resolver,
     sampling,
     sessions::{Doors, Sessions, lock},
@@ -86,6 +87,7 @@ pub(crate) struct Core {
     /// Absent when the folder of metrics cannot be used.
     pub(crate) kept: Option<Kept>,
     pub(crate) pages: Pages,
+    pub(crate) source: prometheus::Source,
     pub(crate) gateway: Gateway,
     pub(crate) samples: Mutex<HashMap<InstanceId, Sample>>,
     pub(crate) ticks: broadcast::Sender<Tick>,
@@ -203,7 +205,8 @@ impl Core {
         let live = Live::new(&ring);
         let pages = Pages::default();
         let folder = home.path().join(METRICS);
-        let (kept, said) = kept::open(folder, pages.clone(), live.clone()).await;
+        let (kept, said) =
+            kept::open(folder, &loaded.fleet.metrics, pages.clone(), live.clone()).await;
         notices.extend(said);
         let clients = Clients::new(home.path(), options.bridge);
         let workflows = Workflows::new(
@@ -229,6 +232,7 @@ impl Core {
             tallies,
             kept,
             pages,
+            source: prometheus::Source::default(),
             gateway,
             samples: Mutex::default(),
             ticks: broadcast::channel(LAG).0,

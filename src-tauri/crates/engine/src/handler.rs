@@ -4,7 +4,7 @@ use crate::{
     clock,
     config::{busy, edit_error},
     core::Core,
-    pages,
+    kept, pages,
     sessions::lock,
     subscribe::LogReader,
 };
@@ -32,8 +32,8 @@ use flotilla_contract::{
     },
     log::{LogEntry, LogQuery},
     metric::{
-        MetricAnswer, MetricQuery, PageSample, RangeAnswer, RangeQuery, ScrapeTarget, SeriesPage,
-        SeriesQuery,
+        MetricAnswer, MetricName, MetricQuery, PageSample, RangeAnswer, RangeQuery, ScrapeTarget,
+        SeriesPage, SeriesQuery,
     },
     spec::{ServerSpec, Transport},
     state::HealthCode,
@@ -147,6 +147,19 @@ impl Core {
         }
     }
 
+    /// The panel's charts from the store, or where there is none, from what is live.
+    async fn charts(&self, query: MetricQuery) -> Result<MetricAnswer, WireError> {
+        let Some(history) = self.kept.as_ref().map(|kept| kept.history.clone()) else {
+            return Ok(self.live.query(&query));
+        };
+        let interval = self.live.interval();
+        let read = move || history.query(&query, interval, clock::now());
+        let answer = tokio::task::spawn_blocking(read).await;
+        answer
+            .map_err(|e| WireError::new(ErrorCode::Internal, e.to_string()))?
+            .map_err(|e| WireError::new(ErrorCode::BadRequest, format!("read metrics: {e}")))
+    }
+
     /// Runs something with the secret store off the async threads: a keyring may ask its user.
     async fn with_secrets<T: Send + 'static>(
         &self,
@@ -187,7 +200,12 @@ impl Core {
     }
 
     async fn fetch_page(&self, url: &str) -> Result<String, WireError> {
-        let page = tokio::time::timeout(PAGE_TIME, self.pages.get(url, MAX_PAGE_BYTES)).await;
+        let page = tokio::time::timeout(
+            PAGE_TIME,
+            self.pages
+                .get(url, reqwest::header::HeaderMap::new(), MAX_PAGE_BYTES),
+        )
+        .await;
         let text = page
             .unwrap_or(Err(ScrapeError::Timeout(PAGE_TIME)))
             .and_then(|page| String::from_utf8(page.bytes).map_err(|_| ScrapeError::Utf8));
@@ -610,16 +628,36 @@ impl Handler for Core {
         _: &Caller,
         params: MetricQuery,
     ) -> Result<MetricAnswer, WireError> {
-        let kept = self.kept.as_ref().filter(|_| !self.live.reaches(&params));
-        let Some(history) = kept.map(|kept| kept.history.clone()) else {
+        if self.live.reaches(&params) {
             return Ok(self.live.query(&params));
+        }
+        let Some(source) = self.prometheus().await? else {
+            return self.charts(params).await;
         };
-        let interval = self.live.interval();
-        let read = move || history.query(&params, interval, clock::now());
-        let answer = tokio::task::spawn_blocking(read).await;
-        answer
-            .map_err(|e| WireError::new(ErrorCode::Internal, e.to_string()))?
-            .map_err(|e| WireError::new(ErrorCode::BadRequest, format!("read metrics: {e}")))
+        let narrowest = self.live.interval().saturating_mul(2);
+        let (mut answer, others) = source.charts(&params, narrowest).await?;
+        if !others.is_empty() {
+            // On the same axis: the source has chosen the step.
+            let rest = MetricQuery {
+                metrics: others,
+                from: answer.times.first().copied(),
+                to: answer.times.last().copied(),
+                step: Some(answer.step),
+                ..params
+            };
+            let rest = self.charts(rest).await?;
+            if rest.times == answer.times {
+                answer.series.extend(rest.series);
+            }
+        }
+        Ok(answer)
+    }
+
+    async fn metrics_names(&self, _: &Caller, _: Empty) -> Result<Vec<MetricName>, WireError> {
+        match self.prometheus().await? {
+            Some(source) => source.names().await,
+            None => Ok(self.kept()?.names()),
+        }
     }
 
     async fn metrics_series(
@@ -627,7 +665,13 @@ impl Handler for Core {
         _: &Caller,
         params: SeriesQuery,
     ) -> Result<SeriesPage, WireError> {
-        Ok(self.kept()?.series(params))
+        match self.prometheus().await? {
+            Some(source) => {
+                let most = params.limit.unwrap_or(kept::SERIES);
+                source.series(&params, most).await
+            }
+            None => Ok(self.kept()?.series(params)),
+        }
     }
 
     async fn metrics_range(
@@ -635,7 +679,12 @@ impl Handler for Core {
         _: &Caller,
         params: RangeQuery,
     ) -> Result<RangeAnswer, WireError> {
-        self.kept()?.range(params).await
+        // What the engine alone knows is in its own store.
+        let own = params.metric.starts_with("flotilla_");
+        match self.prometheus().await?.filter(|_| !own) {
+            Some(source) => source.range(&params).await,
+            None => self.kept()?.range(params).await,
+        }
     }
 
     async fn metrics_targets(&self, _: &Caller, _: Empty) -> Result<Vec<ScrapeTarget>, WireError> {

@@ -3,13 +3,14 @@
 use crate::{
     clock,
     core::Core,
-    pages::{self, Pages},
+    pages::{self, Address, Pages},
 };
+use flotilla_config::{MetricsSpec, TargetSpec};
 use flotilla_contract::{
     Millis, WireError,
     error::ErrorCode,
     metric::{
-        LabelMatch, RangeAggregate, RangeAnswer, RangeFunction, RangeLine, RangeQuery,
+        LabelMatch, MetricName, RangeAggregate, RangeAnswer, RangeFunction, RangeLine, RangeQuery,
         ScrapeTarget, SeriesLabels, SeriesPage, SeriesQuery,
     },
 };
@@ -20,18 +21,25 @@ use flotilla_metrics::{
         Aggregate, Error, Function, Grouping, Matcher, Options, Query, Select, SeriesName, Store,
     },
 };
-use std::{path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, HashMap},
+    path::PathBuf,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 /// The store is tended this often.
 const TEND_EVERY: Duration = Duration::from_secs(60);
 /// Which pages there are is looked up this often.
 const FOLLOW_EVERY: Duration = Duration::from_secs(2);
+/// What could not be filled in is tried again after this long: a secret may have been stored meanwhile.
+const TRY_AGAIN: Duration = Duration::from_secs(15);
 /// The look-back of Prometheus.
 const LOOK_BACK: i64 = 5 * 60_000;
 /// No time is later, and no span longer: beyond 2^53 the wire's numbers are not exact.
 const LATEST: Millis = 1 << 53;
 /// Series of an answer, when the query does not say how many.
-const SERIES: u32 = 1_000;
+pub(crate) const SERIES: u32 = 1_000;
 
 /// The store and who writes into it.
 pub(crate) struct Kept {
@@ -42,8 +50,14 @@ pub(crate) struct Kept {
 
 /// Opens the store, and gives the charts back what they showed before. An engine without a store still supervises: its charts then reach
 /// back as far as the ring. What is wrong comes as notices.
-pub(crate) async fn open(folder: PathBuf, pages: Pages, live: Live) -> (Option<Kept>, Vec<String>) {
-    let options = Options::new(&folder);
+pub(crate) async fn open(
+    folder: PathBuf,
+    spec: &MetricsSpec,
+    pages: Pages,
+    live: Live,
+) -> (Option<Kept>, Vec<String>) {
+    let mut options = Options::new(&folder);
+    (options.memory, options.disk, options.keep) = bounds(spec);
     let opened = tokio::task::spawn_blocking(move || {
         let mut store = Store::open(options)?;
         let mut notices = store.notices();
@@ -96,18 +110,105 @@ pub(crate) async fn tend(core: Arc<Core>) {
     }
 }
 
-/// Keeps the targets at those of the fleet: each running instance of a server that has a `metrics_path`.
+/// Keeps to what the fleet says: targets are each running instance of a server that has a `metrics_path`, and those that `[metrics]` names; the
+/// store keeps what it is to keep.
 pub(crate) async fn follow(core: Arc<Core>) {
     let Some(kept) = &core.kept else { return };
+    let mut named = Named::default();
+    let mut kept_to = bounds(&core.fleet().metrics);
     loop {
         let fleet = core.fleet();
-        let targets = fleet.servers.iter().flat_map(|spec| {
+        let spec = &fleet.metrics;
+        let (memory, disk, keep) = bounds(spec);
+        if kept_to != (memory, disk, keep) {
+            kept_to = (memory, disk, keep);
+            kept.store.lock().bound(memory, disk, keep);
+        }
+        named.follow(&core, &spec.targets).await;
+        let of_servers = fleet.servers.iter().flat_map(|spec| {
             let pages = pages::addresses(&core, spec).into_iter();
             pages.filter_map(|page| pages::target(spec, &page))
         });
-        kept.scraper.set(targets.collect());
+        let targets = of_servers.chain(named.targets.iter().cloned());
+        let timed = targets.map(|target| Target {
+            interval: spec.scrape_interval,
+            timeout: spec.scrape_timeout,
+            ..target
+        });
+        kept.scraper.set(timed.collect());
         tokio::time::sleep(FOLLOW_EVERY).await;
     }
+}
+
+/// What rows take in memory, what files take, and how long each level is kept, as the store wants it.
+fn bounds(spec: &MetricsSpec) -> (usize, u64, [i64; 4]) {
+    let memory = usize::try_from(spec.memory).unwrap_or(usize::MAX);
+    let keep = spec.keep;
+    let keep = [keep.raw, keep.seconds, keep.minutes, keep.hours];
+    let millis = |span: Duration| i64::try_from(span.as_millis()).unwrap_or(i64::MAX);
+    (memory, spec.disk, keep.map(millis))
+}
+
+/// The targets that the file names, variables and secrets filled in. Filled in anew when the file says something else, and where it failed.
+#[derive(Default)]
+struct Named {
+    specs: Vec<TargetSpec>,
+    targets: Vec<Target>,
+    /// When to try again what failed.
+    again: Option<Instant>,
+}
+
+impl Named {
+    async fn follow(&mut self, core: &Core, specs: &[TargetSpec]) {
+        let due = self.again.is_some_and(|again| Instant::now() >= again);
+        if self.specs == specs && !due {
+            return;
+        }
+        let (secrets, asked) = (core.secrets.clone(), specs.to_vec());
+        let filled = tokio::task::spawn_blocking(move || {
+            let fill = |spec: TargetSpec| {
+                let address = pages::address(&spec.url, &spec.headers, &*secrets);
+                (spec, address)
+            };
+            asked.into_iter().map(fill).collect::<Vec<_>>()
+        });
+        // A panic of a keyring: what held before holds on, and it is tried again.
+        let Ok(filled) = filled.await else { return };
+        self.specs = specs.to_vec();
+        self.targets.clear();
+        let mut along = HashMap::new();
+        let mut failed = false;
+        for (spec, address) in filled {
+            failed |= address.is_err();
+            let (target, headers) = named(&spec, address);
+            along.insert(target.name(), headers);
+            self.targets.push(target);
+        }
+        self.again = failed.then(|| Instant::now() + TRY_AGAIN);
+        core.pages.send_along(along);
+    }
+}
+
+/// A target that the file names, and what goes along with it. One that cannot be filled in is a target, too: it is down, and says why.
+fn named(
+    spec: &TargetSpec,
+    address: Result<Address, String>,
+) -> (Target, Result<reqwest::header::HeaderMap, String>) {
+    let (url, instance, headers) = match address {
+        Ok(Address { url, headers }) => {
+            let host = url.host_str().unwrap_or_default();
+            let port = url.port_or_known_default().unwrap_or_default();
+            (
+                String::from(url.clone()),
+                format!("{host}:{port}"),
+                Ok(headers),
+            )
+        }
+        Err(why) => (spec.url.clone(), spec.name.clone(), Err(why)),
+    };
+    let mut target = Target::new(&spec.name, &instance, &url);
+    target.labels = spec.labels.clone().into_iter().collect();
+    (target, headers)
 }
 
 impl Core {
@@ -120,6 +221,18 @@ impl Core {
 }
 
 impl Kept {
+    pub(crate) fn names(&self) -> Vec<MetricName> {
+        let mut counts: BTreeMap<String, u32> = BTreeMap::new();
+        for name in self.store.lock().series(&Select::default()) {
+            match counts.get_mut(name.metric()) {
+                Some(count) => *count += 1,
+                None => drop(counts.insert(name.metric().to_owned(), 1)),
+            }
+        }
+        let name = |(name, series)| MetricName { name, series };
+        counts.into_iter().map(name).collect()
+    }
+
     pub(crate) fn series(&self, query: SeriesQuery) -> SeriesPage {
         let select = Select {
             metric: query.metric,

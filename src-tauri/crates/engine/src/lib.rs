@@ -43,6 +43,7 @@ mod journal;
 mod kept;
 mod pages;
 mod playground;
+mod prometheus;
 mod resolve;
 mod sampling;
 mod sessions;

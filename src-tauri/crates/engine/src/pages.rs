@@ -1,18 +1,26 @@
-//! Prometheus pages of the fleet's servers: where they are, and how they are got.
+//! Prometheus pages, the fleet's servers' own and those that the file names: where they are, and how they are got.
 
 use crate::core::Core;
-use flotilla_config::resolve;
-use flotilla_contract::{ServerSpec, spec::Transport, state::ProcessState};
+use flotilla_config::{
+    resolve,
+    secrets::{Secret, SecretStore},
+};
+use flotilla_contract::{
+    ServerSpec,
+    spec::{Transport, Value},
+    state::ProcessState,
+};
 use flotilla_metrics::{
     exposition::Format,
     scrape::{Fetch, Fetching, Page, ScrapeError, Target},
 };
 use reqwest::{
     StatusCode,
-    header::{ACCEPT, CONTENT_TYPE},
+    header::{ACCEPT, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue},
 };
 use std::{
-    sync::{Arc, OnceLock},
+    collections::{BTreeMap, HashMap},
+    sync::{Arc, Mutex, OnceLock, PoisonError},
     time::Duration,
 };
 
@@ -64,6 +72,44 @@ pub(crate) fn target(spec: &ServerSpec, page: &str) -> Option<Target> {
     ))
 }
 
+/// An address that can be asked: every variable and secret filled in.
+#[derive(Clone, Debug)]
+pub(crate) struct Address {
+    pub(crate) url: reqwest::Url,
+    /// Their values are marked as sensitive: `Debug` does not show them.
+    pub(crate) headers: HeaderMap,
+}
+
+/// Fills in a declared address. Blocks: a keyring may ask its user.
+///
+/// # Errors
+/// What is missing, or does not fit.
+pub(crate) fn address(
+    url: &str,
+    headers: &BTreeMap<String, Value>,
+    secrets: &dyn SecretStore,
+) -> Result<Address, String> {
+    let lookup = |name: &str| std::env::var(name).ok();
+    let secret = |name: &str| -> Result<Option<Secret>, String> {
+        secrets.get(name).map_err(|e| e.to_string())
+    };
+    let url = resolve::text(url, None, lookup, secret).map_err(|e| e.to_string())?;
+    let url = reqwest::Url::parse(&url).map_err(|e| format!("its url is none: {e}"))?;
+    if !matches!(url.scheme(), "http" | "https") {
+        return Err("its url is not an http:// or https:// one".into());
+    }
+    let values = resolve::values(headers, None, lookup, secret).map_err(|e| e.to_string())?;
+    let mut headers = HeaderMap::new();
+    for (name, value) in values {
+        let unfit = || format!("its header {name} has a value that cannot be sent");
+        let mut value = HeaderValue::try_from(value).map_err(|_| unfit())?;
+        value.set_sensitive(true);
+        let name = HeaderName::try_from(&name).map_err(|_| unfit())?;
+        headers.insert(name, value);
+    }
+    Ok(Address { url, headers })
+}
+
 /// An address without the login that it may hold.
 pub(crate) fn shown(url: &str) -> String {
     let Ok(mut url) = reqwest::Url::parse(url) else {
@@ -77,12 +123,21 @@ pub(crate) fn shown(url: &str) -> String {
 
 /// Gets pages over HTTP: one client for all of them, made at the first use. Cheap to clone.
 #[derive(Clone, Default)]
-pub(crate) struct Pages(Arc<OnceLock<Result<reqwest::Client, String>>>);
+pub(crate) struct Pages {
+    client: Arc<OnceLock<Result<reqwest::Client, String>>>,
+    /// What goes along with the targets that the file names, or why they cannot be asked.
+    headers: Arc<Mutex<HashMap<String, Result<HeaderMap, String>>>>,
+}
 
 impl Pages {
+    /// Says what goes along with a scrape, by the names of targets.
+    pub(crate) fn send_along(&self, headers: HashMap<String, Result<HeaderMap, String>>) {
+        *self.headers.lock().unwrap_or_else(PoisonError::into_inner) = headers;
+    }
+
     /// Where there can be no client (a machine without a single certificate), every page says so.
     fn client(&self) -> Result<&reqwest::Client, ScrapeError> {
-        let client = self.0.get_or_init(|| {
+        let client = self.client.get_or_init(|| {
             let client = reqwest::Client::builder()
                 .no_proxy()
                 // Node and uvicorn drop an idle connection after 5 s; one that they are just dropping must not be used.
@@ -99,33 +154,72 @@ impl Pages {
     ///
     /// # Errors
     /// Why there is none.
-    pub(crate) async fn get(&self, url: &str, most: usize) -> Result<Page, ScrapeError> {
-        let failed = |error: reqwest::Error| ScrapeError::Fetch(innermost(&error.without_url()));
+    pub(crate) async fn get(
+        &self,
+        url: &str,
+        headers: HeaderMap,
+        most: usize,
+    ) -> Result<Page, ScrapeError> {
         let request = self.client()?.get(url).header(ACCEPT, Format::ACCEPT);
-        let mut answer = request.send().await.map_err(failed)?;
+        let answer = request.headers(headers).send().await.map_err(failed)?;
         if answer.status() != StatusCode::OK {
             return Err(ScrapeError::Status(answer.status().as_u16()));
         }
         let kind = answer.headers().get(CONTENT_TYPE);
         let format = Format::of(kind.and_then(|kind| kind.to_str().ok()).unwrap_or(""));
-        let mut bytes = Vec::new();
-        while let Some(part) = answer.chunk().await.map_err(failed)? {
-            if bytes.len() + part.len() > most {
-                return Err(ScrapeError::Limit {
-                    what: "bytes",
-                    most,
-                });
-            }
-            bytes.extend_from_slice(&part);
-        }
+        let bytes = body(answer, most).await?;
         Ok(Page { bytes, format })
+    }
+
+    /// The answer to a form, whatever its status. The caller sets a time limit and drops this when it is over.
+    ///
+    /// # Errors
+    /// Why there is none.
+    pub(crate) async fn post_form(
+        &self,
+        url: reqwest::Url,
+        headers: HeaderMap,
+        form: &[(&str, String)],
+        most: usize,
+    ) -> Result<(StatusCode, Vec<u8>), ScrapeError> {
+        let request = self.client()?.post(url).headers(headers).form(form);
+        let answer = request.send().await.map_err(failed)?;
+        Ok((answer.status(), body(answer, most).await?))
     }
 }
 
 impl Fetch for Pages {
     fn fetch<'a>(&'a self, target: &'a Target) -> Fetching<'a> {
-        Box::pin(self.get(&target.url, target.limits.bytes))
+        let all = self.headers.lock().unwrap_or_else(PoisonError::into_inner);
+        let headers = all
+            .get(&target.name())
+            .cloned()
+            .unwrap_or_else(|| Ok(HeaderMap::new()));
+        drop(all);
+        Box::pin(async move {
+            let headers = headers.map_err(ScrapeError::Fetch)?;
+            self.get(&target.url, headers, target.limits.bytes).await
+        })
     }
+}
+
+/// What is read of an answer, so many bytes at most.
+async fn body(mut answer: reqwest::Response, most: usize) -> Result<Vec<u8>, ScrapeError> {
+    let mut bytes = Vec::new();
+    while let Some(part) = answer.chunk().await.map_err(failed)? {
+        if bytes.len() + part.len() > most {
+            return Err(ScrapeError::Limit {
+                what: "bytes",
+                most,
+            });
+        }
+        bytes.extend_from_slice(&part);
+    }
+    Ok(bytes)
+}
+
+fn failed(error: reqwest::Error) -> ScrapeError {
+    ScrapeError::Fetch(innermost(&error.without_url()))
 }
 
 /// The cause that says most: "connection refused" rather than "error sending request".

@@ -181,8 +181,9 @@ fn total(metric: Metric, columns: &[&Column], slot: usize) -> Option<f64> {
     values.map(f64::from).reduce(join)
 }
 
-/// Shares and quantiles of several servers say nothing when they are added.
-pub(crate) fn is_additive(metric: Metric) -> bool {
+/// Whether values of several servers may be added: shares and quantiles say nothing then, the highest of them counts.
+#[must_use]
+pub fn is_additive(metric: Metric) -> bool {
     !matches!(
         metric,
         Metric::CallErrorPercent | Metric::CallP50Ms | Metric::CallP95Ms | Metric::CallP99Ms

@@ -1652,6 +1652,14 @@ export interface MetricAnswer {
   series: MetricSeries[];
 }
 
+/** A metric of the store. */
+export interface MetricName {
+  /** Its name. */
+  name: string;
+  /** How many series have it. */
+  series: number;
+}
+
 /** Which values of which series. */
 export interface MetricQuery {
   /** What to read. */
@@ -3052,6 +3060,8 @@ export interface Commands {
   "workflow.act": { params: RunActParams; result: RunSummary };
   /** Wait until a run has ended, for 30 s at most, and say how far it is. */
   "workflow.wait": { params: RunRef; result: RunSummary };
+  /** Names of the metrics that are kept, the engine's own and those that were scraped, with how many series each has. */
+  "metrics.names": { params: Empty; result: MetricName[] };
   /** Series of the metrics store, the scraped ones too. */
   "metrics.series": { params: SeriesQuery; result: SeriesPage };
   /** Values of series of the metrics store over a span of time: rates, quantiles, sums by label. */

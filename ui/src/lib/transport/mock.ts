@@ -622,6 +622,7 @@ export class MockTransport implements Transport {
       return { events: matching.reverse().slice(0, limit), more: false };
     },
     'actions.read': () => ({ events: this.#events.filter((event) => event.kind === 'action').reverse(), more: false }),
+    'metrics.names': () => [],
     'metrics.series': () => ({ series: [], total: 0 }),
     'metrics.range': () => ({ times: [], lines: [] }),
     'metrics.targets': () => [],

@@ -2,6 +2,7 @@
 
 mod cross;
 mod gateway;
+mod metrics;
 mod read;
 mod server;
 
@@ -125,9 +126,12 @@ fn fleet(file: &Fields<'_>) -> Fleet {
         .and_then(|node| node.table())
         .map(|table| table.entries())
         .unwrap_or_default();
+    let names: Vec<&str> = servers.iter().map(|(name, _)| *name).collect();
     if let Some(table) = &gateway {
-        let names: Vec<&str> = servers.iter().map(|(name, _)| *name).collect();
         gateway::known_servers(table, &names);
+    }
+    if let Some(table) = file.get("metrics").and_then(|node| node.table()) {
+        fleet.metrics = metrics::metrics(&table.allow(keys::METRICS), &names);
     }
     let mut read = Vec::new();
     for (index, (name, node)) in servers.into_iter().enumerate() {

@@ -598,7 +598,7 @@ fn path(node: &Node<'_>) -> Option<String> {
     }
 }
 
-fn url_text(node: &Node<'_>) -> Option<String> {
+pub(super) fn url_text(node: &Node<'_>) -> Option<String> {
     let text = node.text()?;
     variables(node, &text);
     // A variable may stand for any part of an address, so only its form around them can be judged.
@@ -622,7 +622,7 @@ fn is_http_url(text: &str) -> bool {
 }
 
 /// Environment or headers.
-fn values(fields: &Fields<'_>, key: &str) -> BTreeMap<String, Value> {
+pub(super) fn values(fields: &Fields<'_>, key: &str) -> BTreeMap<String, Value> {
     let Some(table) = fields.get(key).and_then(|node| node.table()) else {
         return BTreeMap::new();
     };

@@ -1042,3 +1042,72 @@ fn a_canary_is_a_call_with_a_known_answer() {
         );
     }
 }
+
+#[test]
+fn metrics_have_pages_of_their_own_and_say_what_is_wrong_with_them() {
+    let fleet = parse(
+        r#"
+[metrics]
+scrape_interval = "5s"
+disk = "64MiB"
+keep = { raw = "1h", hours = "1000d" }
+source = { url = "https://prom.example/base", headers = { Authorization = { secret = "prom" } } }
+[metrics.targets.node]
+url = "http://127.0.0.1:9100/metrics"
+labels = { site = "a" }
+headers = { X-Key = "${secret:node}" }
+"#,
+    )
+    .unwrap();
+    let metrics = &fleet.metrics;
+    let seconds = Duration::from_secs;
+    assert_eq!(
+        (metrics.scrape_interval, metrics.scrape_timeout),
+        (seconds(5), seconds(5))
+    );
+    assert_eq!((metrics.disk, metrics.memory), (64 << 20, 64 << 20));
+    assert_eq!(metrics.keep.raw, seconds(3_600));
+    assert_eq!(metrics.keep.minutes, seconds(90 * 86_400));
+    assert_eq!(metrics.targets[0].labels["site"], "a");
+    let secrets: Vec<String> = fleet.secrets().into_keys().collect();
+    assert_eq!(secrets, ["node", "prom"]);
+
+    check(
+        "[metrics]\nscrape_interval = \"5s\"\nscrape_timeout = \"6s\"\nkeep.raw = \"30d\"\ndisk = \"1MiB\"\n",
+        &[
+            "3:18 metrics.scrape_timeout: found \"6s\"; accepted is at most the scrape_interval, \"5s\"",
+            "4:1 metrics.keep: seconds is kept \"336h\" (its default); accepted is at least what raw is kept, \"720h\"",
+            "5:8 metrics.disk: found \"1MiB\"; accepted is a size with KiB, MiB or GiB, such as \"512MiB\", from \"16MiB\"",
+        ],
+    );
+    check(
+        "[servers.web]\ncommand = \"a\"\n[metrics.targets.web]\nurl = \"ftp://x\"\nlabels.job = \"x\"\n[metrics.targets.flotilla]\n[metrics.source]\n",
+        &[
+            "3:18 metrics.targets.web: \"web\" is the name of a server; accepted is another name, because both would be the label job",
+            "4:7 metrics.targets.web.url: found \"ftp://x\"; accepted is an http:// or https:// URL",
+            "5:8 metrics.targets.web.labels.job: \"job\" is not a label that can be given; accepted are names of A-Z a-z 0-9 _ that do not begin with a digit, other than __name__, job, instance",
+            "6:18 metrics.targets.flotilla: \"flotilla\" is the label job of the engine's own series; accepted is another name",
+            "6:18 metrics.targets.flotilla: url is not given; accepted is an http:// or https:// URL",
+            "7:10 metrics.source: url is not given; accepted is an http:// or https:// URL",
+        ],
+    );
+}
+
+#[test]
+fn a_fleet_tells_what_changed_in_its_metrics_and_no_header() {
+    let old = parse("[metrics.targets.a]\nurl = \"http://a/m\"\nheaders.K = \"v1\"\n").unwrap();
+    let new = parse("[metrics]\ndisk = \"2GiB\"\nsource.url = \"http://u:p@prom/\"\n[metrics.targets.a]\nurl = \"http://a/m\"\nheaders.K = \"v2\"\n[metrics.targets.b]\nurl = \"http://b/m\"\n").unwrap();
+    let sentences: Vec<String> = crate::diff(&old, &new)
+        .into_iter()
+        .map(|change| change.sentence)
+        .collect();
+    assert_eq!(
+        sentences,
+        [
+            "metrics.disk 1GiB → 2GiB",
+            "metrics.targets a changed",
+            "metrics.targets b added",
+            "metrics.source none → http://prom/",
+        ]
+    );
+}

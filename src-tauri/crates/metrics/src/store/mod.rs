@@ -46,8 +46,8 @@ mod series;
 mod tests;
 
 pub use column::{ABSENT, is_absent};
-pub(crate) use query::{AT_ONCE, MOST_POINTS};
-pub use query::{Aggregate, Answer, Function, Grouping, Line, Query, QueryError};
+pub(crate) use query::AT_ONCE;
+pub use query::{Aggregate, Answer, Function, Grouping, Line, MOST_POINTS, Query, QueryError};
 pub use roll::{Bucket, RollUp};
 pub use select::{Matcher, Select, Selection};
 pub use series::{SeriesName, TwiceError, accumulates};
@@ -109,6 +109,8 @@ const PAGES: &str = "pages";
 const LOG: &str = "log";
 /// Columns of a page at most: bounds what making one takes in memory.
 const PAGE_COLUMNS: usize = 4096;
+/// Below this, files would be dropped while they are written.
+const LEAST_DISK: u64 = 4 << 20;
 /// A clock that was set back by more than this is believed.
 const SET_BACK: i64 = 60_000;
 
@@ -227,7 +229,7 @@ impl Store {
     /// # Errors
     /// When the folder cannot be read or written.
     pub fn open(mut options: Options) -> Result<Self, Error> {
-        options.disk = options.disk.max(4 << 20);
+        options.disk = options.disk.max(LEAST_DISK);
         let folders = LEVELS.map(|(name, _)| options.folder.join(name));
         let logs = options.folder.join(LOG);
         for folder in folders.iter().chain([&logs]) {
@@ -271,6 +273,12 @@ impl Store {
         }
         store.replay(&logs)?;
         Ok(store)
+    }
+
+    /// Sets what is kept anew; [`tick`](Self::tick) brings it about.
+    pub fn bound(&mut self, memory: usize, disk: u64, keep: [i64; 4]) {
+        let options = &mut self.options;
+        (options.memory, options.disk, options.keep) = (memory, disk.max(LEAST_DISK), keep);
     }
 
     /// What opening and tidying found, for the operator. Asking empties the list.

@@ -129,7 +129,7 @@ pub enum QueryError {
 }
 
 /// Points of a line at most, as in Prometheus.
-pub(crate) const MOST_POINTS: i64 = 11_000;
+pub const MOST_POINTS: i64 = 11_000;
 /// Series that are read at once: bounds the memory of a query.
 pub(crate) const AT_ONCE: usize = 64;
 
