@@ -3,12 +3,22 @@ import { prefs, RANGES } from '$lib/state/prefs.svelte';
 import { href, router, type Place } from '$lib/state/router.svelte';
 import { shell } from './shell.svelte';
 
-const NUMBERED: readonly Place[] = ['overview', 'servers', 'traffic', 'workflows', 'logs', 'agents', 'fleets'];
+const NUMBERED: readonly Place[] = [
+  'overview',
+  'servers',
+  'traffic',
+  'workflows',
+  'metrics',
+  'logs',
+  'agents',
+  'fleets',
+];
 const GO: Record<string, Place> = {
   o: 'overview',
   s: 'servers',
   t: 'traffic',
   w: 'workflows',
+  m: 'metrics',
   l: 'logs',
   a: 'agents',
   f: 'fleets',

@@ -99,6 +99,7 @@ const PLACES: [title: string, icon: IconName, address: string, keys: readonly st
   ['Servers', 'servers', href('servers'), ['G', 'S']],
   ['Traffic', 'traffic', href('traffic'), ['G', 'T']],
   ['Workflows', 'workflows', href('workflows'), ['G', 'W']],
+  ['Metrics', 'chart', href('metrics'), ['G', 'M']],
   ['Logs', 'logs', href('logs'), ['G', 'L']],
   ['Agents', 'agents', href('agents'), ['G', 'A']],
   ['Fleets', 'fleets', href('fleets'), ['G', 'F']],

@@ -20,6 +20,8 @@ interface Stored {
   group: string;
   /** View → its columns. */
   columns: Record<string, Columns>;
+  /** Charts on the board; whoever shows them looks at what each is. */
+  pins: readonly unknown[];
 }
 
 const KEY = 'flotilla.prefs';
@@ -30,6 +32,7 @@ const DEFAULTS: Stored = {
   notify: true,
   group: 'attention',
   columns: {},
+  pins: [],
 };
 const AS_THEY_COME: Columns = { order: [], widths: {} };
 
@@ -89,6 +92,13 @@ class Prefs {
   }
   set group(group: string) {
     this.#set({ group });
+  }
+
+  get pins(): readonly unknown[] {
+    return Array.isArray(this.#stored.pins) ? this.#stored.pins : [];
+  }
+  set pins(pins: readonly unknown[]) {
+    this.#set({ pins });
   }
 
   columns(view: string): Columns {

@@ -1,4 +1,14 @@
-export const PLACES = ['overview', 'servers', 'traffic', 'workflows', 'logs', 'agents', 'fleets', 'settings'] as const;
+export const PLACES = [
+  'overview',
+  'servers',
+  'traffic',
+  'workflows',
+  'metrics',
+  'logs',
+  'agents',
+  'fleets',
+  'settings',
+] as const;
 export type Place = (typeof PLACES)[number];
 export const SERVER_TABS = ['overview', 'tools', 'logs', 'events', 'traffic', 'config'] as const;
 export type ServerTab = (typeof SERVER_TABS)[number];

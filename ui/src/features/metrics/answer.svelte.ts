@@ -1,0 +1,84 @@
+import { LINES_IN_VIEW, type Line } from '$charts/model';
+import { now } from '$kit/now.svelte';
+import type { RangeAnswer, RangeLine } from '$lib/contract';
+import { RING_MS } from '$lib/state/metrics.svelte';
+import { stepOf } from '$lib/state/past.svelte';
+import type { Transport } from '$lib/transport';
+import { over, unitOf, type Asked } from './asked';
+
+/** Distance of points up to half an hour: that of scrapes, so that each has one. */
+const NEAR_STEP = 15_000;
+
+/** The answer to a question, read whole, and again with each new point for as long as a chart shows it. */
+export class Answer {
+  times = $state.raw<readonly number[]>([]);
+  lines = $state.raw<Line[]>([]);
+  /** Distance of two points in milliseconds. */
+  step = $state(NEAR_STEP);
+  /** Why the last reading failed. */
+  failed = $state<string>();
+  /** Whether there was an answer to this question. */
+  read = $state(false);
+
+  constructor(private readonly transport: Transport) {}
+
+  /** Reads until the returned function is called. While `held` says so nothing is read. */
+  follow(asked: Asked, range: number, held: () => boolean): () => void {
+    const step = range <= RING_MS ? NEAR_STEP : stepOf(range);
+    let ended = false;
+    let timer: ReturnType<typeof setTimeout> | undefined;
+    this.read = false;
+    this.failed = undefined;
+    const look = async (): Promise<void> => {
+      if (!held()) {
+        // Points stand at whole steps, so that those known stay where they are.
+        const to = Math.floor(now.exact() / step) * step;
+        try {
+          const answer = await this.transport.call('metrics.range', over(asked, to - range, to, step));
+          if (ended) return;
+          this.step = step;
+          this.times = answer.times;
+          this.lines = linesOf(asked, answer);
+          this.failed = undefined;
+          this.read = true;
+        } catch (error) {
+          if (ended) return;
+          this.failed = error instanceof Error ? error.message : String(error);
+        }
+      }
+      if (!ended) timer = setTimeout(() => void look(), step);
+    };
+    void look();
+    return () => {
+      ended = true;
+      clearTimeout(timer);
+    };
+  }
+}
+
+/** Lines named by the labels in which they differ. */
+export function linesOf(asked: Asked, answer: RangeAnswer): Line[] {
+  const { times } = unitOf(asked);
+  const different = differing(answer.lines);
+  return answer.lines.map((line, i) => ({
+    key: JSON.stringify(line.labels),
+    label: nameOf(line, different) || asked.metric,
+    color: (i % LINES_IN_VIEW) + 1,
+    values: times === 1 ? line.values : line.values.map((value) => (value === null ? null : value * times)),
+  }));
+}
+
+/** Labels that are not alike in all lines. */
+function differing(lines: readonly RangeLine[]): Set<string> {
+  const values = new Map<string, Set<string>>();
+  for (const { labels } of lines) {
+    for (const [label, value] of labels) values.set(label, (values.get(label) ?? new Set()).add(value));
+  }
+  const everywhere = (label: string) => lines.every((line) => line.labels.some(([name]) => name === label));
+  return new Set([...values].filter(([label, seen]) => seen.size > 1 || !everywhere(label)).map(([label]) => label));
+}
+
+function nameOf(line: RangeLine, different: ReadonlySet<string>): string {
+  const labels = line.labels.filter(([label]) => different.has(label));
+  return labels.map(([label, value]) => `${label} ${value}`).join(', ');
+}

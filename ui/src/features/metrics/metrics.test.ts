@@ -1,0 +1,101 @@
+import { describe, expect, it } from 'vitest';
+import { linesOf } from './answer.svelte';
+import { csv, first, isAsked, over, unitOf, words, type Asked } from './asked';
+import { exported, imported, moved, type Pin } from './board';
+
+describe('a question', () => {
+  it('begins with what its name says it is', () => {
+    expect(words(first('mcp_server_calls_total'))).toBe('rate(mcp_server_calls_total)');
+    expect(words(first('go_goroutines'))).toBe('mean(go_goroutines)');
+    expect(words(first('x_seconds_bucket'))).toBe('quantile 0.95 of sum(rate(x_seconds_bucket))');
+    expect(unitOf(first('mcp_server_calls_total'))).toEqual({ unit: 'rate', times: 1 });
+    expect(unitOf(first('x_seconds_bucket'))).toEqual({ unit: 'ms', times: 1_000 });
+    expect(unitOf(first('process_start_time_seconds'))).toEqual({ unit: 'count', times: 1 });
+    expect(unitOf(first('flotilla_rss_bytes'))).toEqual({ unit: 'bytes', times: 1 });
+  });
+
+  it('is written as it is asked, and a rate looks back a minute at least', () => {
+    const asked: Asked = {
+      metric: 'x_total',
+      labels: [
+        { label: 'a', is: true, values: ['1'] },
+        { label: 'b', is: false, values: ['2', '3'] },
+      ],
+      function: 'rate',
+      grouping: { aggregate: 'max', by: ['a'] },
+    };
+    expect(words(asked)).toBe('max by (a) (rate(x_total{a="1", b!~"2|3"}))');
+    expect(over(asked, 0, 10, 15_000).range).toBe(60_000);
+    expect(over(first('g'), 0, 10, 15_000).range).toBeUndefined();
+  });
+
+  it('is not what an address only calls one', () => {
+    expect(isAsked(first('x'))).toBe(true);
+    for (const wrong of [
+      null,
+      'x',
+      {},
+      { ...first('x'), function: 'eval' },
+      { ...first('x'), labels: [{ label: 'a', is: true, values: [1] }] },
+      { ...first('x'), grouping: { aggregate: 'sum', by: 'a' } },
+      { ...first('x'), quantile: 2 },
+    ])
+      expect(isAsked(wrong), JSON.stringify(wrong)).toBe(false);
+  });
+});
+
+it('lines are named by the labels in which they differ', () => {
+  const line = (labels: [string, string][], values: (number | null)[]) => ({ metric: 'x_seconds', labels, values });
+  const answer = {
+    times: [0, 1],
+    lines: [
+      line(
+        [
+          ['job', 'j'],
+          ['server', 'a'],
+        ],
+        [1, null],
+      ),
+      line(
+        [
+          ['job', 'j'],
+          ['server', 'b'],
+          ['zone', 'z'],
+        ],
+        [2, 3],
+      ),
+    ],
+  };
+  const lines = linesOf(first('x_seconds'), answer);
+  expect(lines.map(({ label }) => label)).toEqual(['server a', 'server b, zone z']);
+  expect(lines[0]?.values).toEqual([1_000, null]);
+  expect(linesOf(first('x'), { times: [0], lines: answer.lines.slice(0, 1) })[0]?.label).toBe('x');
+});
+
+it('a table of values is safe to open', () => {
+  const text = csv(
+    [0],
+    [
+      { label: 'a "b", c', values: [1.5] },
+      { label: '=1+1', values: [null] },
+    ],
+  );
+  expect(text).toBe('time,"a ""b"", c","\'=1+1"\r\n1970-01-01T00:00:00.000Z,1.5,\r\n');
+});
+
+describe('a board', () => {
+  const pins: Pin[] = ['a', 'b', 'c'].map((metric) => ({ title: metric, asked: first(metric) }));
+  const titles = (list: readonly Pin[]) => list.map(({ title }) => title).join('');
+
+  it('is moved about and written out', () => {
+    expect(titles(moved(pins, 1, -1))).toBe('bac');
+    expect(titles(moved(pins, 2, 1))).toBe('abc');
+    expect(imported(exported(pins))).toEqual(pins);
+  });
+
+  it('says what a file lacks', () => {
+    expect(() => imported('{')).toThrow('not JSON');
+    expect(() => imported('{}')).toThrow('accepted is what "Export" writes');
+    expect(() => imported('{"flotilla":"board","version":1,"charts":[{"title":"x"}]}')).toThrow('Chart 1');
+  });
+});
