@@ -18,7 +18,7 @@ export function format(value: number | null, unit: Unit): string {
 
 /** Top of a y axis that starts at zero, and the marks on it: two or three round steps that cover `highest`. */
 export function scaleOf(highest: number, unit: Unit): { top: number; marks: number[] } {
-  const least = unit === 'bytes' ? 1024 * 1024 : unit === 'percent' ? 1 : 2;
+  const least = unit === 'bytes' ? 1024 * 1024 : unit === 'percent' ? 1 : unit === 'rate' ? 0.1 : 2;
   const reach = Math.max(highest, least);
   const step = unit === 'bytes' ? byteStep(reach / 2) : decimalStep(reach / 2, unit === 'count');
   const marks: number[] = [];

@@ -56,7 +56,7 @@ export class Answer {
   }
 }
 
-/** Lines named by the labels in which they differ. */
+/** Lines named by the values of the labels in which they differ. */
 export function linesOf(asked: Asked, answer: RangeAnswer): Line[] {
   const { times } = unitOf(asked);
   const different = differing(answer.lines);
@@ -80,5 +80,5 @@ function differing(lines: readonly RangeLine[]): Set<string> {
 
 function nameOf(line: RangeLine, different: ReadonlySet<string>): string {
   const labels = line.labels.filter(([label]) => different.has(label));
-  return labels.map(([label, value]) => `${label} ${value}`).join(', ');
+  return labels.map(([, value]) => value || '(none)').join(' · ');
 }

@@ -67,7 +67,7 @@ it('lines are named by the labels in which they differ', () => {
     ],
   };
   const lines = linesOf(first('x_seconds'), answer);
-  expect(lines.map(({ label }) => label)).toEqual(['server a', 'server b, zone z']);
+  expect(lines.map(({ label }) => label)).toEqual(['a', 'b · z']);
   expect(lines[0]?.values).toEqual([1_000, null]);
   expect(linesOf(first('x'), { times: [0], lines: answer.lines.slice(0, 1) })[0]?.label).toBe('x');
 });
