@@ -1,7 +1,10 @@
-//! What sampling, recording and querying cost: `cargo xtask bench metrics`.
+//! What sampling, recording and querying cost, parsing pages, and the store: `cargo xtask bench metrics`.
 //!
 //! 200 idle processes are started and sampled again and again, open files included, CPU time of this process counted by
 //! the kernel. Target: at most 30 µs of CPU per process and sampling.
+
+mod exposition;
+mod store;
 
 use flotilla_contract::metric::{Metric, MetricQuery, Sum};
 use flotilla_metrics::{Live, Options, Sampler, SeriesKey};
@@ -15,7 +18,14 @@ const PROCESSES: usize = 200;
 const ROUNDS: u32 = 200;
 const TARGET_US: f64 = 30.0;
 
-fn main() -> std::io::Result<()> {
+fn main() -> Result<(), Box<dyn std::error::Error>> {
+    exposition::run();
+    store::run()?;
+    live()?;
+    Ok(())
+}
+
+fn live() -> std::io::Result<()> {
     let mut children = Children(Vec::new());
     for _ in 0..PROCESSES {
         children.0.push(
@@ -115,7 +125,7 @@ fn main() -> std::io::Result<()> {
 }
 
 /// CPU and wall time of one round, in microseconds.
-fn timed(rounds: u32, mut round: impl FnMut()) -> (f64, f64) {
+pub(crate) fn timed(rounds: u32, mut round: impl FnMut()) -> (f64, f64) {
     let (cpu, wall) = (cpu_ns(), Instant::now());
     (0..rounds).for_each(|_| round());
     let wall = wall.elapsed().as_nanos() as f64 / f64::from(rounds) / 1e3;
