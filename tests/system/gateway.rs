@@ -544,6 +544,19 @@ async fn a_dead_or_silent_server_costs_only_itself_and_its_tools_come_and_go() {
             .contains("off__echo"),
         "{refused}"
     );
+    // A name that nobody has is told and kept as far as it is one.
+    let long = client
+        .call(&"x".repeat(100_000), json!({"text": "anybody?"}))
+        .await;
+    assert!(long.to_string().len() < 1_000, "{long}");
+    let calls = bed.run::<GatewayCalls>(CallQuery::default()).await;
+    let calls = calls.expect("the calls");
+    let asked: Vec<usize> = calls
+        .iter()
+        .filter(|call| call.server.is_none() && call.method == "tools/call")
+        .map(|call| call.target.as_deref().expect("what it asked for").chars().count())
+        .collect();
+    assert_eq!(asked, [201, "off__echo".len()], "{calls:#?}");
     let seen = view(&bed).await;
     let off = seen
         .servers

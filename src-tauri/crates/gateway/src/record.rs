@@ -10,6 +10,19 @@ use serde_json::value::RawValue;
 use std::time::Duration;
 use tokio::time::Instant;
 
+/// Characters of a name that nobody has, as far as it is kept and told: a client may send anything.
+pub(crate) const LONGEST_NAME: usize = 200;
+/// Characters of a reason that are kept: a server may say anything.
+const LONGEST_REASON: usize = 2_000;
+
+/// A text, cut where it is longer.
+pub(crate) fn beginning(text: &str, most: usize) -> String {
+    match text.char_indices().nth(most) {
+        Some((end, _)) => format!("{}…", &text[..end]),
+        None => text.to_owned(),
+    }
+}
+
 /// Notes on a call. Until it ends it counts as given up.
 pub(crate) struct Tally {
     at: Millis,
@@ -70,6 +83,11 @@ impl Tally {
         self.target = Some(target.to_owned());
     }
 
+    /// The name that was asked for where nobody has it.
+    pub(crate) fn asked_for(&mut self, name: &str) {
+        self.target = Some(beginning(name, LONGEST_NAME));
+    }
+
     pub(crate) fn answered(&mut self, end: CallEnd, result: &str) {
         self.bytes_out = result.len();
         self.end = end;
@@ -80,7 +98,7 @@ impl Tally {
 
     pub(crate) fn end(&mut self, end: CallEnd, reason: Option<&str>) {
         self.end = end;
-        self.reason = reason.map(ToOwned::to_owned);
+        self.reason = reason.map(|reason| beginning(reason, LONGEST_REASON));
     }
 
     /// What counts of it.

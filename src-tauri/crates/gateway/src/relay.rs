@@ -7,7 +7,7 @@ use crate::{
     gateway::{Gateway, Inner, wall},
     lent::{Run, can_be_asked},
     limit::Standing,
-    record::Tally,
+    record::{LONGEST_NAME, Tally, beginning},
     server::{Place, Refusal, Server},
 };
 use flotilla_contract::{
@@ -260,7 +260,10 @@ impl Gateway {
                     serve::error_code("resources/read", serve::INVALID_PARAMS, call.identity.era);
                 let mut fault = Fault::new(
                     code,
-                    format!("no server offers the resource {uri}"),
+                    format!(
+                        "no server offers the resource {}",
+                        beginning(uri, LONGEST_NAME)
+                    ),
                     CallEnd::Rejected,
                 );
                 fault.data =
@@ -304,6 +307,7 @@ impl Gateway {
         let catalogue = self.inner.catalogue(call.group.as_deref());
         let missing = |key: &str| Fault::invalid(format!("{key} is missing"));
         let unknown = |what: &str, name: &str| {
+            let name = beginning(name, LONGEST_NAME);
             Fault::invalid(format!("unknown {what}: no server offers {name:?}"))
         };
         match call.method.as_str() {
@@ -417,11 +421,15 @@ impl Gateway {
             Err(fault) => {
                 let fields = Fields::of(call.params.as_deref());
                 let name = fields.text("name").or_else(|| fields.text("uri"));
+                let name = name.map(|name| beginning(&name, LONGEST_NAME));
                 let refusal = Refusal {
                     by: RejectedBy::Unknown,
                     reason: fault.message.clone(),
                     retry_after: None,
                 };
+                if let Some(name) = &name {
+                    under_way.tally.asked_for(name);
+                }
                 self.inner.reject(&call, None, name.as_deref(), &refusal);
                 Err(fault.clone())
             }
