@@ -200,6 +200,10 @@ fn settings(old: &Fleet, new: &Fleet) -> Vec<Change> {
         both("metrics.keep.hours", &|fleet| {
             interval(fleet.metrics.keep.hours)
         }),
+        both("workflows.http_hosts", &|fleet| {
+            let hosts: Vec<_> = fleet.http_hosts.iter().map(ToString::to_string).collect();
+            format!("[{}]", hosts.join(", "))
+        }),
     ]
     .into_iter()
     .filter(|(_, before, after)| before != after)

@@ -42,6 +42,8 @@ table! {
         metrics: Option<MetricsTable>,
         /// The one MCP endpoint through which clients reach the servers.
         gateway: Option<Gateway>,
+        /// What steps of workflows may do.
+        workflows: Option<Workflows>,
         /// The servers, by name.
         servers: Option<BTreeMap<Name, Server>>,
     }
@@ -156,6 +158,14 @@ table! {
         url: String,
         /// Headers sent with each query.
         headers: Option<BTreeMap<String, Value>>,
+    }
+}
+
+table! {
+    /// What steps of workflows may do.
+    Workflows {
+        /// Hosts that `http` steps may reach, redirects included: "*" for every host at a public address, or hosts by name, which may be at any address: "api.example.com", "*.example.com", "localhost:3000" (default ["*"]).
+        http_hosts: Option<Vec<String>>,
     }
 }
 
@@ -533,6 +543,7 @@ pub(crate) mod keys {
     pub(crate) const KEEP: &[&str] = super::Keep::KEYS;
     pub(crate) const TARGET: &[&str] = super::ScrapeTargetTable::KEYS;
     pub(crate) const SOURCE: &[&str] = super::MetricsSource::KEYS;
+    pub(crate) const WORKFLOWS: &[&str] = super::Workflows::KEYS;
     pub(crate) const SERVER: &[&str] = super::Server::KEYS;
     pub(crate) const DEPENDENCY: &[&str] = super::DependencyTable::KEYS;
     pub(crate) const RESTART: &[&str] = super::Restart::KEYS;

@@ -2,6 +2,7 @@ use crate::{MetricsSpec, resolve};
 use flotilla_contract::{
     ServerId, ServerSpec,
     gateway::{Bucket, Exposure, GatewaySpec, PoolSpec, RetryPreset, Window},
+    host::HostPattern,
     spec::{Transport, Value},
 };
 use std::{collections::BTreeMap, time::Duration};
@@ -23,6 +24,8 @@ pub struct Fleet {
     pub metrics: MetricsSpec,
     /// The gateway.
     pub gateway: GatewaySpec,
+    /// Hosts that `http` steps of workflows may reach (default every host at a public address).
+    pub http_hosts: Vec<HostPattern>,
     /// The servers, in the order of the file.
     pub servers: Vec<ServerSpec>,
 }
@@ -77,6 +80,7 @@ impl Default for Fleet {
             stream: StreamSpec::default(),
             sample_interval: Duration::from_secs(2),
             metrics: MetricsSpec::default(),
+            http_hosts: vec![HostPattern::Public],
             servers: Vec::new(),
         }
     }

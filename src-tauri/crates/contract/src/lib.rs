@@ -17,6 +17,7 @@ pub mod error;
 pub mod event;
 pub mod frame;
 pub mod gateway;
+pub mod host;
 pub mod id;
 pub mod log;
 pub mod metric;

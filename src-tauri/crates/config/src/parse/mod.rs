@@ -10,10 +10,11 @@ use crate::{Fleet, Profile, file::keys};
 use flotilla_contract::{
     command::ConfigFinding,
     gateway::Exposure,
+    host::HostPattern,
     spec::{HealthCheck, Limits, RestartPolicy},
 };
 pub(crate) use read::join;
-use read::{Fields, Findings};
+use read::{Fields, Findings, Node};
 use std::time::Duration;
 use toml_edit::Document;
 
@@ -120,6 +121,12 @@ fn fleet(file: &Fields<'_>) -> Fleet {
             .and_then(|node| node.duration(200..=3_600_000));
         fleet.sample_interval = interval.map_or(fleet.sample_interval, Duration::from_millis);
     }
+    if let Some(workflows) = file.get("workflows").and_then(|node| node.table()) {
+        let workflows = workflows.allow(keys::WORKFLOWS);
+        if let Some(hosts) = workflows.get("http_hosts").and_then(|node| node.list()) {
+            fleet.http_hosts = hosts.iter().filter_map(host).collect();
+        }
+    }
     let defaults = defaults(file, &fleet);
     let servers = file
         .get("servers")
@@ -157,6 +164,11 @@ fn fleet(file: &Fields<'_>) -> Fleet {
     cross::check(&read, listeners);
     fleet.servers = read.into_iter().map(|server| server.spec).collect();
     fleet
+}
+
+fn host(node: &Node<'_>) -> Option<HostPattern> {
+    let pattern = node.text()?.parse();
+    pattern.map_err(|why| node.wrong(why)).ok()
 }
 
 /// A listener's port.

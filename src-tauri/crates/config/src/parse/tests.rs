@@ -49,6 +49,8 @@ profile = "development"
 panel = { port = 3100 }
 [sampling]
 interval = "500ms"
+[workflows]
+http_hosts = ["*", "localhost:3000"]
 [defaults]
 stop_timeout = "10s"
 restart = { max_restarts = "unlimited", delays = ["100ms"] }
@@ -88,6 +90,8 @@ url = "http://old.example/sse"
         ),
         (Profile::Development, Some(3100), 500)
     );
+    let hosts: Vec<_> = fleet.http_hosts.iter().map(ToString::to_string).collect();
+    assert_eq!(hosts, ["*", "localhost:3000"]);
     assert_eq!(
         fleet
             .servers
