@@ -102,8 +102,19 @@ pub(crate) fn machine() -> Machine {
     let info = rustix::system::sysinfo();
     Machine {
         memory_bytes: (info.totalram as u64).saturating_mul(u64::from(info.mem_unit)),
+        available_bytes: available_bytes(),
         load: info.loads.map(load),
     }
+}
+
+/// `MemAvailable` of `/proc/meminfo`, which is in KiB.
+fn available_bytes() -> Option<u64> {
+    let text = fs::read_to_string("/proc/meminfo").ok()?;
+    let line = text
+        .lines()
+        .find_map(|line| line.strip_prefix("MemAvailable:"))?;
+    let kib: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
+    kib.checked_mul(1_024)
 }
 
 pub(crate) fn start_time(pid: u32) -> Option<u64> {

@@ -30,6 +30,8 @@ pub struct Usage {
 pub struct Machine {
     /// Memory, in bytes.
     pub memory_bytes: u64,
+    /// Memory that programs could still take without others being swapped out, in bytes; absent where the system does not estimate it.
+    pub available_bytes: Option<u64>,
     /// Runnable processes on average over 1, 5 and 15 minutes.
     pub load: [f64; 3],
 }
@@ -97,6 +99,8 @@ mod tests {
         assert!((-2.0..3_600.0).contains(&age), "started {age} s ago");
         let machine = machine().unwrap();
         assert!(machine.memory_bytes > after.rss_bytes && machine.load[0] >= 0.0);
+        let available = machine.available_bytes.unwrap();
+        assert!(available > 0 && available < machine.memory_bytes);
         #[cfg(target_env = "gnu")]
         assert!(after.heap_bytes >= 300_000);
         drop(block);
