@@ -42,6 +42,7 @@ pub fn agent_of_server(spec: &ServerSpec, tools: &[Value], deployed_at: Millis) 
         enabled: true,
         deployed_at,
         config: Value::Object(Map::new()),
+        work: None,
     }
 }
 

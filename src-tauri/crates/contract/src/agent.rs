@@ -41,6 +41,23 @@ pub struct Agent {
     /// Free settings.
     #[serde(default)]
     pub config: serde_json::Value,
+    /// What it did for workflows since the engine started; only of agents that come with Flotilla.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub work: Option<AgentWork>,
+}
+
+/// What an agent did for workflows since the engine started.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct AgentWork {
+    /// Tries at work now.
+    pub running: u32,
+    /// Tries that ended well.
+    pub completed: u64,
+    /// Tries that failed.
+    pub failed: u64,
+    /// When the last one began.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_at: Option<Millis>,
 }
 
 /// Which agents to list. All conditions must hold.

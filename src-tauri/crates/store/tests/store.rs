@@ -98,6 +98,7 @@ async fn what_control_keeps_survives_reopening() {
         enabled: true,
         deployed_at: 5,
         config: serde_json::json!({ "z": 1, "a": 2 }),
+        work: None,
     };
     let memory = ServerMemory {
         offer: Some("{}".into()),

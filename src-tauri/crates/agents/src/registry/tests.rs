@@ -35,6 +35,7 @@ fn agent(text: &str) -> Agent {
         enabled: true,
         deployed_at: 1,
         config: json!({}),
+        work: None,
     }
 }
 

@@ -1,7 +1,7 @@
 //! A file of the run's workspace.
 
 use super::{
-    Place, WorkError, backup, read, scan,
+    Place, WorkError, backup, read, scan, site, tree,
     workspace::{Kind, Workspace},
 };
 use serde::Deserialize;
@@ -78,10 +78,36 @@ enum Input {
         path: String,
         tables: Option<Map<String, Value>>,
     },
+    AnalyzeStructure {
+        path: String,
+    },
+    Publish {
+        path: String,
+        to: String,
+    },
+    Compare {
+        path: String,
+        to: String,
+    },
+    Render {
+        paths: Vec<String>,
+        to: String,
+    },
+    Images {
+        path: String,
+        to: String,
+        #[serde(default)]
+        optional: bool,
+    },
+    Sitemap {
+        path: String,
+        to: String,
+        base_url: String,
+    },
 }
 
 /// Does one operation in the workspace: `read`, `create`, `append`, `list`, `copy`, `remove`, `folder`, `scan`, `pack`, `unpack`, `prune`,
-/// `sqlite_copy` or `sqlite_check`. Content that is no text is written as JSON. Blocks: call it off the async threads.
+/// `sqlite_copy`, `sqlite_check`, `analyze_structure`, `publish`, `compare`, `render`, `images` or `sitemap`. Content that is no text is written as JSON. Blocks: call it off the async threads.
 ///
 /// # Errors
 /// `refused` for a path outside of the workspace, `failed` when the system says no or the path is neither file nor folder.
@@ -149,6 +175,12 @@ pub fn file(input: &Value, place: &Place) -> Result<Value, WorkError> {
         Input::SqliteCheck { path, tables } => {
             backup::sqlite_check(&workspace, &path, tables.as_ref())
         }
+        Input::AnalyzeStructure { path } => tree::analyze(&workspace, &path),
+        Input::Publish { path, to } => tree::publish(&workspace, &path, &to),
+        Input::Compare { path, to } => tree::compare(&workspace, &path, &to),
+        Input::Render { paths, to } => site::render(&workspace, &paths, &to),
+        Input::Images { path, to, optional } => site::images(&workspace, &path, &to, optional),
+        Input::Sitemap { path, to, base_url } => site::sitemap(&workspace, &path, &to, &base_url),
     }
 }
 

@@ -5,15 +5,30 @@
 //! they are; what a command makes of one (its Base64, say) is not recognised.
 
 mod backup;
+mod command;
+mod data;
 mod file;
+mod http;
+mod image;
+mod monitor;
 mod scan;
+mod scrape;
 mod secrets;
 mod shell;
+mod site;
+mod tree;
+mod web;
 mod workspace;
 
+pub use command::command;
+pub use data::{Evaluate, data};
 pub use file::file;
+pub use http::http;
+pub use monitor::monitor;
+pub use scrape::scrape;
 pub use secrets::{Lookup, secrets_in};
 pub use shell::shell;
+pub use web::Web;
 
 use flotilla_contract::workflow::Failure;
 use flotilla_os::Mark;
@@ -35,6 +50,13 @@ impl WorkError {
     pub(crate) fn refused(error: impl Into<String>) -> Self {
         Self {
             failure: Failure::Refused,
+            error: error.into(),
+        }
+    }
+
+    pub(crate) fn unavailable(error: impl Into<String>) -> Self {
+        Self {
+            failure: Failure::Unavailable,
             error: error.into(),
         }
     }
@@ -62,4 +84,24 @@ pub struct Place {
 fn read<T: DeserializeOwned>(input: &Value) -> Result<T, WorkError> {
     serde_json::from_value(input.clone())
         .map_err(|error| WorkError::refused(format!("with: {error}")))
+}
+
+/// A text of an input: what an expression gives keeps its type, and a number is as good as its digits here.
+fn text(field: &str, value: &Value) -> Result<String, WorkError> {
+    match value {
+        Value::String(text) => Ok(text.clone()),
+        Value::Number(_) | Value::Bool(_) => Ok(value.to_string()),
+        _ => Err(WorkError::refused(format!(
+            "{field} is {value}; accepted is a text, a number or a boolean"
+        ))),
+    }
+}
+
+/// The cause that says most: "connection refused" rather than "error sending request".
+fn innermost(error: &dyn std::error::Error) -> String {
+    let mut error = error;
+    while let Some(cause) = error.source() {
+        error = cause;
+    }
+    error.to_string()
 }

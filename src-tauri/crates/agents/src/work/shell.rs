@@ -1,6 +1,6 @@
 //! A command on this machine.
 
-use super::{Lookup, Place, WorkError, read, secrets::Secrets, workspace::Workspace};
+use super::{Lookup, Place, WorkError, read, secrets::Secrets, text, workspace::Workspace};
 use flotilla_os::{Ending, MARK_VARIABLE, Mark, kill_family, signal_group};
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -144,17 +144,6 @@ fn command(
     #[cfg(unix)]
     command.process_group(0);
     Ok(command)
-}
-
-/// A word of a command: what an expression gives keeps its type, and a number is as good as its digits here.
-fn text(field: &str, value: &Value) -> Result<String, WorkError> {
-    match value {
-        Value::String(text) => Ok(text.clone()),
-        Value::Number(_) | Value::Bool(_) => Ok(value.to_string()),
-        _ => Err(WorkError::refused(format!(
-            "{field} is {value}; accepted is a text, a number or a boolean"
-        ))),
-    }
 }
 
 #[cfg(unix)]

@@ -154,6 +154,26 @@ impl Workspace {
         self.folder.create_dir_all(self.below(path))
     }
 
+    /// Whether something is at a path; a link is not followed.
+    pub(super) fn exists(&self, path: &str) -> io::Result<bool> {
+        match self.folder.symlink_metadata(self.below(path)) {
+            Ok(_) => Ok(true),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Removes a folder and all that it holds.
+    pub(super) fn remove_all(&self, path: &str) -> io::Result<()> {
+        self.folder.remove_dir_all(self.below(path))
+    }
+
+    /// Gives a file or folder another path.
+    pub(super) fn rename(&self, path: &str, to: &str) -> io::Result<()> {
+        self.folder
+            .rename(self.below(path), &self.folder, self.below(to))
+    }
+
     /// A path in full, for what opens it by name. Whether it is inside is for another call.
     pub(super) fn full(&self, path: &str) -> PathBuf {
         self.root.join(self.below(path))
