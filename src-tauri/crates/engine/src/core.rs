@@ -156,7 +156,11 @@ impl Core {
             control.memories().await.map_err(stored)?,
         );
         let facts = Arc::new(Facts::restore(overrides, memories));
-        let (agents, refused) = Registry::restore(control.agents().await.map_err(stored)?);
+        let (mut agents, refused) = Registry::restore(control.agents().await.map_err(stored)?);
+        for agent in flotilla_agents::built_in(crate::clock::now()) {
+            // They are as they should be, but for a registry that is full.
+            let _ = agents.deploy(agent);
+        }
         notices.extend(
             refused
                 .iter()

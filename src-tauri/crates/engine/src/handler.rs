@@ -781,7 +781,12 @@ impl Handler for Core {
     }
 
     async fn agents_list(&self, _: &Caller, params: AgentFilter) -> Result<Vec<Agent>, WireError> {
-        Ok(lock(&self.agents).list(&params).cloned().collect())
+        let worked = self.workflows.worked();
+        let agents = lock(&self.agents);
+        Ok(agents
+            .list(&params)
+            .map(|agent| worked.shown(agent))
+            .collect())
     }
 
     async fn agents_stats(&self, _: &Caller, _: Empty) -> Result<AgentStats, WireError> {
@@ -810,7 +815,10 @@ impl Handler for Core {
             std::iter::once((None, said, true)),
         )
         .await;
-        let agent = lock(&self.agents).get(&params.id).cloned();
+        let worked = self.workflows.worked();
+        let agent = lock(&self.agents)
+            .get(&params.id)
+            .map(|agent| worked.shown(agent));
         agent
             .ok_or_else(|| WireError::new(ErrorCode::NotFound, format!("find agent {}", params.id)))
     }

@@ -47,6 +47,7 @@ mod prometheus;
 mod resolve;
 mod sampling;
 mod sessions;
+mod steps;
 mod subscribe;
 mod views;
 mod workflows;

@@ -7,16 +7,16 @@ use crate::{
     clock,
     core::{Core, itself},
     journal::RunJournal,
+    steps::{self, Asked, Reached, Worked},
     subscribe::LogReader,
 };
 use flotilla_agents::work::{self, Place, WorkError};
 use flotilla_contract::{
     Caller, ErrorCode, EventKind, ServerId, WireError,
-    command::{CallParams, Outcomes, ScaleParams, Targets},
+    command::{Outcomes, ScaleParams, Targets},
     event::NewEvent,
     log::{LogEntry, LogQuery},
-    state::Status,
-    tool::CallOutcome,
+    state::{InstanceView, ProcessState, Status},
     workflow::{
         Asking, Failure, Finding, PlannedStep, ReplayParams, RunAct, RunActParams, RunParams,
         RunQuery, RunState, RunSummary, RunView, StepDetail, StepRef, StepState, VarView,
@@ -49,8 +49,6 @@ use tokio_util::sync::CancellationToken;
 const GRACE: Duration = Duration::from_secs(10);
 /// A wait for the end of a run is answered after this long at most.
 const WAIT: Duration = Duration::from_secs(30);
-/// A tool may take as long as its step allows, and this long at most.
-const CALL_MS: u64 = 3_600_000;
 /// Bytes of a step's output at most, as JSON.
 const OUTPUT: usize = 1 << 20;
 /// Lines of a server's log that a step is given at most.
@@ -73,6 +71,8 @@ impl Workflows {
             runs: home.join("runs"),
             mark: boot,
             environment: OnceLock::new(),
+            reached: Reached::default(),
+            worked: Worked::default(),
         });
         let journal: Arc<dyn Journal> = Arc::new(RunJournal(runs));
         let options = Options {
@@ -105,6 +105,11 @@ impl Workflows {
         }
     }
 
+    /// What agents did for steps.
+    pub(crate) fn worked(&self) -> &Worked {
+        &self.doer.worked
+    }
+
     pub(crate) async fn close(&self) {
         self.runner.close().await;
     }
@@ -116,8 +121,7 @@ struct Offered;
 impl Catalog for Offered {
     fn refuses(&self, uses: &Uses) -> Option<String> {
         match uses {
-            Uses::Http => Some("http is not offered yet; accepted are shell, file, data, notify, approval, wait, tool/SERVER__TOOL, fleet/VERB and workflow/NAME".into()),
-            Uses::Agent { agent, .. } => Some(format!("no agent named {agent:?} does work of workflows; accepted are shell, file, data, notify, approval, wait, tool/SERVER__TOOL, fleet/VERB and workflow/NAME")),
+            Uses::Agent { agent, capability } => flotilla_agents::skill(agent, capability).err(),
             _ => None,
         }
     }
@@ -565,6 +569,8 @@ struct Doer {
     runs: PathBuf,
     mark: Mark,
     environment: OnceLock<Vec<(std::ffi::OsString, std::ffi::OsString)>>,
+    reached: Reached,
+    worked: Worked,
 }
 
 impl Executor for Doer {
@@ -595,22 +601,21 @@ impl Doer {
             Uses::Data => Ok(work.input.get("value").cloned().unwrap_or(Value::Null)),
             Uses::Notify => notify(core, work),
             Uses::Shell => {
-                let place = self.place(work).await?;
-                let secrets = secrets(core, &work.input).await?;
-                let lookup = |name: &str| {
-                    let found = secrets.get(name).cloned();
-                    found.ok_or_else(|| format!("no secret is named {name:?}"))
-                };
-                let done = work::shell(&work.input, &place, &lookup, &stop).await;
+                let asked = self.asked(core, work).await?;
+                let lookup = |name: &str| asked.secret(name);
+                let done = work::shell(&work.input, &asked.place, &lookup, &stop).await;
                 done.map_err(failed)
             }
             Uses::File => {
                 let (place, input) = (self.place(work).await?, Arc::clone(&work.input));
-                let done = tokio::task::spawn_blocking(move || work::file(&input, &place)).await;
-                done.map_err(|error| Failed::new(Failure::Failed, error.to_string()))?
-                    .map_err(failed)
+                steps::blocking(move || work::file(&input, &place)).await
             }
-            Uses::Tool { server, tool } => tool_called(core, work, server, tool, stop).await,
+            Uses::Http => self.asked(core, work).await?.http(&stop).await,
+            Uses::Agent { agent, capability } => {
+                let skill = steps::may(core, agent, capability)?;
+                self.asked(core, work).await?.agent(agent, skill, &stop).await
+            }
+            Uses::Tool { server, tool } => steps::tool(core, work, server, tool, &stop).await,
             Uses::Fleet(verb) => fleet(core, work, *verb, stop).await,
             Uses::Workflow(name) => workflow(core, work, name, stop).await,
             uses => Err(Failed::new(
@@ -618,6 +623,17 @@ impl Doer {
                 format!("{uses} does no work here"),
             )),
         }
+    }
+
+    async fn asked<'a>(&'a self, core: &'a Core, work: &'a Work) -> Result<Asked<'a>, Failed> {
+        Ok(Asked {
+            core,
+            work,
+            place: self.place(work).await?,
+            secrets: secrets(core, &work.input).await?,
+            reached: &self.reached,
+            worked: &self.worked,
+        })
     }
 
     async fn place(&self, work: &Work) -> Result<Place, Failed> {
@@ -656,22 +672,16 @@ impl Doer {
     }
 }
 
-fn failed(error: WorkError) -> Failed {
+pub(crate) fn failed(error: WorkError) -> Failed {
     Failed::new(error.failure, error.error)
 }
 
-/// The secrets that the environment of a command names, looked up off the async threads: a keyring may ask its user.
+/// The secrets that the environment of a command or a request names, looked up off the async threads: a keyring may ask its user.
 async fn secrets(core: &Core, input: &Value) -> Result<BTreeMap<String, String>, Failed> {
-    let texts = input
-        .get("env")
-        .and_then(Value::as_object)
-        .into_iter()
-        .flat_map(Map::values);
-    let names: Vec<String> = texts
-        .filter_map(Value::as_str)
-        .flat_map(work::secrets_in)
-        .map(str::to_owned)
-        .collect();
+    let mut names = Vec::new();
+    for field in ["env", "headers", "body", "json"] {
+        named(input.get(field).unwrap_or(&Value::Null), &mut names);
+    }
     if names.is_empty() {
         return Ok(BTreeMap::new());
     }
@@ -689,6 +699,16 @@ async fn secrets(core: &Core, input: &Value) -> Result<BTreeMap<String, String>,
     };
     let found = tokio::task::spawn_blocking(work).await;
     found.map_err(|error| Failed::new(Failure::Failed, error.to_string()))?
+}
+
+/// Collects the secrets that the texts of a value name.
+fn named(value: &Value, names: &mut Vec<String>) {
+    match value {
+        Value::String(text) => names.extend(work::secrets_in(text).map(str::to_owned)),
+        Value::Array(list) => list.iter().for_each(|one| named(one, names)),
+        Value::Object(map) => map.values().for_each(|one| named(one, names)),
+        _ => {}
+    }
 }
 
 fn notify(core: &Core, work: &Work) -> Result<Value, Failed> {
@@ -716,68 +736,12 @@ fn notify(core: &Core, work: &Work) -> Result<Value, Failed> {
     Ok(json!({ "success": true, "message": message }))
 }
 
-async fn tool_called(
-    core: &Arc<Core>,
-    work: &Work,
-    server: &str,
-    tool: &str,
-    stop: CancellationToken,
-) -> Result<Value, Failed> {
-    let refused = |error: String| Failed::new(Failure::Refused, error);
-    let item = work.item.map_or(String::new(), |item| format!("-{item}"));
-    let key = format!("run-{}-{}{item}-{}", work.run, work.step, work.attempt);
-    let params = CallParams {
-        server: server
-            .parse()
-            .map_err(|error| refused(format!("{error}")))?,
-        instance: None,
-        tool: tool.to_owned(),
-        arguments: work.input.as_ref().clone(),
-        timeout_ms: Some(CALL_MS),
-        cancel_key: Some(key.clone()),
-    };
-    let caller = caller(work);
-    let call = core.call_tool(&caller, params);
-    tokio::pin!(call);
-    let record = tokio::select! {
-        record = &mut call => record,
-        () = stop.cancelled() => {
-            // One that is over by now has nothing to cancel.
-            let _ = core.cancel_call(&key);
-            call.await
-        }
-    };
-    match record.map_err(|error| refusal(&error))?.outcome {
-        CallOutcome::Result {
-            result,
-            is_error: false,
-        } => {
-            let structured = result.get("structuredContent").cloned();
-            Ok(structured.unwrap_or(result))
-        }
-        CallOutcome::Result { result, .. } => {
-            let text = result.pointer("/content/0/text").and_then(Value::as_str);
-            let text = text.unwrap_or("the tool says that it failed");
-            Err(Failed::new(
-                Failure::Failed,
-                text.chars().take(500).collect::<String>(),
-            ))
-        }
-        CallOutcome::RpcError { code, message, .. } => Err(Failed::new(
-            Failure::Failed,
-            format!("error {code}: {message}"),
-        )),
-        CallOutcome::Failed { message } => Err(Failed::new(Failure::Failed, message)),
-        CallOutcome::Cancelled => Err(Failed::new(Failure::Failed, "it was told to end")),
-    }
-}
-
-fn caller(work: &Work) -> Caller {
+pub(crate) fn caller(work: &Work) -> Caller {
     itself(&format!("workflow:{}", work.workflow))
 }
 
 /// A command's error as the failure of a try.
-fn refusal(error: &WireError) -> Failed {
+pub(crate) fn refusal(error: &WireError) -> Failed {
     let failure = match error.code {
         ErrorCode::Unreachable | ErrorCode::Superseded => Failure::Unavailable,
         ErrorCode::BadRequest
@@ -801,6 +765,9 @@ async fn fleet(
         let params = serde_json::from_value(work.input.as_ref().clone()).map_err(read)?;
         return status(core, params).map_err(|error| refusal(&error));
     }
+    if let Some(done) = steps::of_fleet(core, work, verb, &stop).await {
+        return done;
+    }
     let caller = caller(work);
     let asked = async {
         if verb == FleetVerb::Scale {
@@ -811,11 +778,15 @@ async fn fleet(
                 .await
                 .map_err(|error| refusal(&error));
         }
+        if verb == FleetVerb::RollingRestart {
+            let rolling = serde_json::from_value(work.input.as_ref().clone()).map_err(read)?;
+            let done = in_turn(core, &caller, rolling, &stop).await;
+            return done.map_err(|error| refusal(&error));
+        }
         let targets: Targets = serde_json::from_value(work.input.as_ref().clone()).map_err(read)?;
         let done = match verb {
             FleetVerb::Start => core.start_servers(&caller, &targets).await,
             FleetVerb::Stop => core.stop_servers(&caller, &targets).await,
-            FleetVerb::RollingRestart => in_turn(core, &caller, &targets, &stop).await,
             _ => core.restart_servers(&caller, &targets).await,
         };
         done.map_err(|error| refusal(&error))
@@ -881,11 +852,25 @@ fn status(core: &Core, of: StatusOf) -> Result<Value, WireError> {
             "status": view.status,
             "wanted": view.wanted,
             "why": view.health.sentence,
+            "instances": view.instances.iter().map(|one| one.id.index).collect::<Vec<_>>(),
+            "exits": exits(&view.instances),
             "restarts": view.instances.iter().map(|one| one.restarts_total).sum::<u32>(),
             "log": last_lines(core, view.id(), of.lines, share),
         }));
     }
     Ok(json!({ "success": true, "servers": servers, "troubled": troubled }))
+}
+
+/// How instances ended last.
+fn exits(instances: &[InstanceView]) -> Vec<Value> {
+    let exit = |one: &InstanceView| {
+        let exit = one.last_exit.as_ref()?;
+        Some(json!({
+            "instance": one.id.index, "at": exit.at, "code": exit.code, "signal": exit.signal,
+            "reason": exit.reason, "ran_ms": exit.ran_ms,
+        }))
+    };
+    instances.iter().filter_map(exit).collect()
 }
 
 /// The last lines of a server, the latest of them in this many bytes.
@@ -917,25 +902,55 @@ fn last_lines(core: &Core, server: &ServerId, lines: u32, bytes: usize) -> Vec<S
     kept
 }
 
-/// Restarts servers one after another, and no more once one has not come back.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Rolling {
+    #[serde(default)]
+    servers: Vec<ServerId>,
+    #[serde(default)]
+    all: bool,
+    /// Of each server, the instance that is left as it is.
+    except: Option<u32>,
+}
+
+/// Restarts instances one after another, server by server, and no more once one has not come back. Of a server that does not run, all of them
+/// at once.
 async fn in_turn(
     core: &Arc<Core>,
     caller: &Caller,
-    targets: &Targets,
+    rolling: Rolling,
     stop: &CancellationToken,
 ) -> Result<Outcomes, WireError> {
+    let targets = Targets {
+        servers: rolling.servers,
+        all: rolling.all,
+        instance: None,
+    };
     let mut all = Outcomes {
         outcomes: Vec::new(),
     };
-    for spec in core.meant(targets)? {
-        let one = Targets {
-            servers: vec![spec.id],
-            ..Targets::default()
+    for spec in core.meant(&targets)? {
+        let instances = core.server_view(&spec.id).map(|view| view.instances);
+        let up = |one: &InstanceView| one.process.state == ProcessState::Running;
+        let turns: Vec<Option<u32>> = match instances {
+            Some(instances) if !instances.is_empty() && instances.iter().all(up) => {
+                let indices = instances.iter().map(|one| one.id.index);
+                let meant = indices.filter(|index| rolling.except != Some(*index));
+                meant.map(Some).collect()
+            }
+            _ => vec![None],
         };
-        all.outcomes
-            .extend(core.restart_servers(caller, &one).await?.outcomes);
-        if stop.is_cancelled() || all.outcomes.iter().any(|outcome| !outcome.ok) {
-            break;
+        for instance in turns {
+            let one = Targets {
+                servers: vec![spec.id.clone()],
+                all: false,
+                instance,
+            };
+            all.outcomes
+                .extend(core.restart_servers(caller, &one).await?.outcomes);
+            if stop.is_cancelled() || all.outcomes.iter().any(|outcome| !outcome.ok) {
+                return Ok(all);
+            }
         }
     }
     Ok(all)

@@ -3,7 +3,7 @@
 //! A plain path (`steps.build.output.path`) is by far the most frequent one, and keeps what CEL would lose: the order of keys and the
 //! exact number. It is followed here; everything else is CEL's.
 
-use crate::scope::Scope;
+use crate::scope::{Scope, StepFacts, Steps};
 use cel::{
     Context, Env, Program,
     common::{
@@ -333,6 +333,47 @@ fn json(value: &cel::Value) -> Result<Value, String> {
             ));
         }
     })
+}
+
+/// No step of any run.
+struct NoSteps;
+
+impl Steps for NoSteps {
+    fn step(&self, _: &str) -> Option<StepFacts<'_>> {
+        None
+    }
+
+    fn ids(&self) -> Box<dyn Iterator<Item = &str> + '_> {
+        Box::new(std::iter::empty())
+    }
+}
+
+/// The values of an expression for each of these, which it sees as `item`, and its place as `index`.
+///
+/// # Errors
+/// When it is no expression, refers to anything else, or cannot be worked out for one of them.
+pub fn for_each(text: &str, items: &[Value]) -> Result<Vec<Value>, String> {
+    let compiled = on_deep_stack(|| Expr::compile(text));
+    let expression = compiled.unwrap_or_else(|| Err(format!("{text:?} cannot be parsed")))?;
+    let other = |root: &&String| !matches!(root.as_str(), "item" | "index");
+    if let Some(root) = expression.references().roots.iter().find(other) {
+        return Err(format!(
+            "it refers to {root:?}; accepted are item and index"
+        ));
+    }
+    let none = Map::new();
+    let value = |(at, item)| {
+        let scope = Scope {
+            vars: &none,
+            run: &Value::Null,
+            steps: &NoSteps,
+            item: Some((item, u32::try_from(at).unwrap_or(u32::MAX))),
+            output: None,
+        };
+        let value = expression.value(&scope);
+        value.map_err(|why| format!("at record {}: {why}", at + 1))
+    };
+    items.iter().enumerate().map(value).collect()
 }
 
 #[cfg(test)]

@@ -30,6 +30,7 @@ mod uses;
 mod vars;
 
 pub use definition::{Definition, schema};
+pub use expr::for_each;
 pub use journal::Journal;
 pub use plan::{Anything, Catalog, Plan, compile, parse};
 pub use run::{Effect, Event, Facts, Failed, Record, Run, Task, Wish};

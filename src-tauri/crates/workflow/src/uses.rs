@@ -54,6 +54,14 @@ pub enum FleetVerb {
     RollingRestart,
     /// Look how they are, and what they wrote last.
     Status,
+    /// Have their health checked, now.
+    Check,
+    /// Call a tool whose name is a value.
+    Call,
+    /// What they took lately, and how long they take to answer.
+    Measure,
+    /// Check this machine.
+    Doctor,
 }
 
 const VERBS: &[(&str, FleetVerb)] = &[
@@ -63,6 +71,10 @@ const VERBS: &[(&str, FleetVerb)] = &[
     ("scale", FleetVerb::Scale),
     ("rolling-restart", FleetVerb::RollingRestart),
     ("status", FleetVerb::Status),
+    ("check", FleetVerb::Check),
+    ("call", FleetVerb::Call),
+    ("measure", FleetVerb::Measure),
+    ("doctor", FleetVerb::Doctor),
 ];
 
 impl Uses {
@@ -118,7 +130,11 @@ impl Uses {
     /// Whether a second time does no more than one, whatever it is given.
     #[must_use]
     pub fn changes_nothing(&self) -> bool {
-        matches!(self, Self::Data | Self::Fleet(FleetVerb::Status))
+        use FleetVerb::{Check, Doctor, Measure, Status};
+        matches!(
+            self,
+            Self::Data | Self::Fleet(Status | Check | Measure | Doctor)
+        )
     }
 
     /// Whether the run itself does it, without an executor.
