@@ -15,4 +15,5 @@ mod metrics;
 mod reference;
 mod storm;
 mod surfaces;
+mod templates;
 mod workflow;

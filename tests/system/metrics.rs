@@ -273,7 +273,7 @@ async fn prometheus_reads_all_of_it_in_both_formats() {
     prometheus.until("up == 1").await;
     prometheus.until("a2a_agents_total").await;
     for (expr, value) in [
-        ("a2a_agents_total", "2"),
+        ("a2a_agents_total", "27"),
         ("a2a_mcp_servers_total", "2"),
         ("a2a_mcp_servers_running", "1"),
         ("a2a_mcp_servers_failed", "1"),
@@ -470,7 +470,7 @@ async fn the_dashboard_hears_servers_and_agents_come_and_go() {
             &data["agents"]["total"],
             &data["connections"]["websocketClients"]
         ),
-        (&json!(1), &json!(1))
+        (&json!(26), &json!(1))
     );
     assert!(
         data["performance"]["memoryUsageMB"].as_u64() > Some(1),
@@ -487,7 +487,13 @@ async fn the_dashboard_hears_servers_and_agents_come_and_go() {
         .await
         .expect("sent");
     let agents = ear.until(|heard| heard["type"] == "agents:list").await;
-    assert_eq!(agents["data"][0]["id"], "echo");
+    let listed = agents["data"].as_array().expect("agents");
+    let of = |id: &str| listed.iter().find(|agent| agent["id"] == id);
+    assert!(of("echo").is_some_and(|agent| agent.get("work").is_none()));
+    assert_eq!(
+        of("code-gen-000").map(|agent| &agent["work"]["completed"]),
+        Some(&json!(0))
+    );
 
     bed.cli_says(0, &["stop", "echo"]);
     let is = |word: &'static str| {
@@ -530,7 +536,7 @@ async fn the_dashboard_hears_servers_and_agents_come_and_go() {
             &answer["service"],
             &answer["agents"]["total"]
         ),
-        (&json!(true), &json!("a2a-mcp-server"), &json!(1)),
+        (&json!(true), &json!("a2a-mcp-server"), &json!(26)),
         "{answer}"
     );
     for query in ["", "?action=dance"] {

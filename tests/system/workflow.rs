@@ -13,7 +13,7 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-fn define(bed: &Bed, name: &str, steps: &str) {
+pub(super) fn define(bed: &Bed, name: &str, steps: &str) {
     let folder = bed.home().join("workflows");
     fs::create_dir_all(&folder).expect("a folder");
     fs::write(
@@ -23,7 +23,7 @@ fn define(bed: &Bed, name: &str, steps: &str) {
     .expect("a definition");
 }
 
-async fn start(bed: &Bed, name: &str) -> RunSummary {
+pub(super) async fn start(bed: &Bed, name: &str) -> RunSummary {
     let params = RunParams {
         name: name.into(),
         vars: serde_json::Map::new(),
@@ -32,13 +32,13 @@ async fn start(bed: &Bed, name: &str) -> RunSummary {
     bed.run::<WorkflowRun>(params).await.expect("a run")
 }
 
-async fn view(bed: &Bed, run: u64) -> RunView {
+pub(super) async fn view(bed: &Bed, run: u64) -> RunView {
     bed.run::<WorkflowView>(RunRef { run })
         .await
         .expect("a view")
 }
 
-async fn output(bed: &Bed, run: u64, step: &str) -> Value {
+pub(super) async fn output(bed: &Bed, run: u64, step: &str) -> Value {
     let params = StepRef {
         run,
         step: step.into(),
@@ -50,7 +50,7 @@ async fn output(bed: &Bed, run: u64, step: &str) -> Value {
         .output
 }
 
-fn state(view: &RunView, step: &str) -> StepState {
+pub(super) fn state(view: &RunView, step: &str) -> StepState {
     view.steps
         .iter()
         .find(|s| s.id == step)
@@ -226,7 +226,7 @@ async fn what_cannot_be_done_says_what_and_why() {
 }
 
 /// A folder to work in, with these files.
-fn workspace(bed: &Bed, files: &[(&str, &str)]) -> PathBuf {
+pub(super) fn workspace(bed: &Bed, files: &[(&str, &str)]) -> PathBuf {
     let folder = bed.path("work");
     for (path, text) in files {
         let path = folder.join(path);
@@ -237,7 +237,7 @@ fn workspace(bed: &Bed, files: &[(&str, &str)]) -> PathBuf {
 }
 
 /// Runs a template to its end.
-async fn template(bed: &Bed, name: &str, workspace: &Path, vars: Value) -> RunView {
+pub(super) async fn template(bed: &Bed, name: &str, workspace: &Path, vars: Value) -> RunView {
     let params = RunParams {
         name: name.into(),
         vars: vars.as_object().cloned().unwrap_or_default(),

@@ -7,12 +7,32 @@ pub const TEMPLATES: &[(&str, &str)] = &[
         include_str!("../templates/cicd-pipeline.yaml"),
     ),
     (
+        "content-deployment",
+        include_str!("../templates/content-deployment.yaml"),
+    ),
+    (
+        "crash-loop-triage",
+        include_str!("../templates/crash-loop-triage.yaml"),
+    ),
+    (
         "data-backup-recovery",
         include_str!("../templates/data-backup-recovery.yaml"),
     ),
     (
+        "fleet-health-report",
+        include_str!("../templates/fleet-health-report.yaml"),
+    ),
+    (
         "incident-response",
         include_str!("../templates/incident-response.yaml"),
+    ),
+    (
+        "performance-optimization",
+        include_str!("../templates/performance-optimization.yaml"),
+    ),
+    (
+        "rolling-restart-with-canary",
+        include_str!("../templates/rolling-restart-with-canary.yaml"),
     ),
     (
         "security-audit",
@@ -26,13 +46,17 @@ mod tests {
     use serde_json::Map;
 
     #[test]
-    fn each_is_valid_bears_its_name_and_needs_no_variable() {
+    fn each_is_valid_bears_its_name_and_needs_no_variable_but_a_server() {
         for (name, text) in super::TEMPLATES {
             let definition = parse(text).unwrap_or_else(|finding| panic!("{name}: {finding:?}"));
             assert_eq!(definition.name, *name);
             let plan = compile(definition, &Anything)
                 .unwrap_or_else(|findings| panic!("{name}: {findings:?}"));
-            assert!(plan.bind(&Map::new()).is_ok(), "{name}");
+            let mut given = Map::new();
+            if plan.definition().vars.contains_key("server") {
+                given.insert("server".into(), "search".into());
+            }
+            assert!(plan.bind(&given).is_ok(), "{name}");
         }
     }
 }
