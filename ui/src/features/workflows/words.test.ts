@@ -146,15 +146,23 @@ test('what a workflow touches is told from what its steps use', () => {
     planned('e', 'fleet/rolling-restart'),
     planned('f', 'approval'),
     planned('g', 'workflow/nightly'),
+    planned('h', 'code-gen-000/generate_code'),
+    planned('i', 'file-ops-001/file_operations', { operation: 'publish' }),
+    planned('j', 'file-ops-001/file_operations', { operation: 'compare' }),
+    planned('k', 'fleet/measure'),
+    planned('l', 'web-scraper-000/scrape_web', { to: './fetched' }),
+    planned('m', 'system-monitor-000/monitor_system'),
   ];
   expect(touches({ steps })).toEqual([
-    '1 command on this machine, as your user',
-    'Writes files in its workspace: c',
+    '2 commands on this machine, as your user',
+    'Writes files in its workspace: c, i and l',
     'Calls tools of servers: db / count_all__rows',
     'Acts on the fleet: rolling restart',
+    '1 step with HTTP requests',
     'Starts other workflows: nightly',
     'May ask a person: f',
   ]);
   expect(touches({ steps: [planned('x', 'data')] })).toEqual([]);
   expect(usesWords('tool/db__count_all__rows')).toBe('tool count_all__rows of db');
+  expect(usesWords('code-gen-002/generate_code')).toBe('command on this machine, by code-gen-002');
 });

@@ -271,6 +271,21 @@ const KINDS: Record<string, string> = {
   http: 'HTTP request',
 };
 
+/** What agents that come with Flotilla do, by their capability. */
+const CAPABILITIES: Record<string, string> = {
+  file_operations: 'file operation in the workspace',
+  generate_code: 'command on this machine',
+  process_data: 'records worked on',
+  scrape_web: 'pages of the web',
+  monitor_system: 'look at this machine',
+};
+
+/** Verbs that only look. */
+const LOOKS = ['status', 'check', 'measure', 'doctor'];
+
+/** File operations that only look. */
+const READS = ['read', 'list', 'scan', 'compare', 'analyze_structure', 'sqlite_check'];
+
 /** What does the work of a step, for people: `tool echo of steady`. */
 export function usesWords(uses: string): string {
   const [kind = '', rest = ''] = uses.split(/\/(.*)/s);
@@ -280,23 +295,37 @@ export function usesWords(uses: string): string {
   }
   if (kind === 'fleet') return `fleet: ${rest.replaceAll('-', ' ')}`;
   if (kind === 'workflow') return `workflow ${rest}`;
+  const does = CAPABILITIES[rest];
+  if (does) return `${does}, by ${kind}`;
   return KINDS[uses] ?? uses;
 }
 
 /** What a run of it touches, each as a line; nothing for a workflow that only thinks. */
 export function touches({ steps }: Pick<WorkflowPlan, 'steps'>): string[] {
   const kind = (name: string) => steps.filter(({ uses }) => uses === name || uses.startsWith(`${name}/`));
+  const able = (capability: string) => steps.filter(({ uses }) => uses.endsWith(`/${capability}`));
   const parts = (name: string) => [...new Set(kind(name).map(({ uses }) => uses.slice(name.length + 1)))];
   const lines: string[] = [];
-  const shell = kind('shell').length;
+  const shell = kind('shell').length + able('generate_code').length;
   if (shell) lines.push(`${count(shell, 'command')} on this machine, as your user`);
-  const files = kind('file').filter(({ with: given }) => !['read', 'list'].includes(String(given['operation'])));
+  const files = [...kind('file'), ...able('file_operations')].filter(
+    ({ with: given }) => !READS.includes(String(given['operation'])),
+  );
+  const saved = ['save_to', 'output_file', 'to'];
+  files.push(
+    ...['process_data', 'scrape_web', 'monitor_system']
+      .flatMap(able)
+      .filter(({ with: given }) => saved.some((field) => field in given)),
+    ...kind('http').filter(({ with: given }) => 'to' in given),
+  );
   if (files.length) lines.push(`Writes files in its workspace: ${names(files.map(({ id }) => id))}`);
   const tools = parts('tool').map((tool) => tool.replace('__', ' / '));
   if (tools.length) lines.push(`Calls tools of servers: ${names(tools, 4)}`);
-  const verbs = parts('fleet').map((verb) => verb.replaceAll('-', ' '));
+  const acts = parts('fleet').filter((verb) => !LOOKS.includes(verb));
+  const verbs = acts.map((verb) => verb.replaceAll('-', ' '));
   if (verbs.length) lines.push(`Acts on the fleet: ${names(verbs, 4)}`);
-  if (kind('http').length) lines.push(`${count(kind('http').length, 'HTTP request')}`);
+  const requests = kind('http').length + able('scrape_web').length;
+  if (requests) lines.push(`${count(requests, 'step')} with HTTP requests`);
   const others = parts('workflow');
   if (others.length) lines.push(`Starts other workflows: ${names(others, 4)}`);
   const asked = kind('approval').length;
