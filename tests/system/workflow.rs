@@ -104,7 +104,7 @@ async fn a_workflow_works_with_commands_files_tools_and_the_fleet() {
 async fn after_kill_nine_a_run_goes_on_and_asks_about_what_was_at_work() {
     let mut bed = Bed::new("").await;
     define(&bed, "long", "
-  - { id: first, uses: shell, with: { run: echo once >> ../first } }
+  - { id: first, uses: shell, with: { run: echo once >> first } }
   - { id: hangs, uses: shell, needs: [first], with: { run: 'echo up > up; sleep 600' }, timeout: 1h }
   - { id: safe, uses: shell, needs: [first], idempotent: true, with: { run: 'echo x >> safe; test $(wc -l < safe) -ge 2 || sleep 600' }, timeout: 1h }
   - { id: last, uses: shell, needs: [hangs, safe], with: { run: cat safe } }
@@ -133,7 +133,7 @@ async fn after_kill_nine_a_run_goes_on_and_asks_about_what_was_at_work() {
     let seen = view(&bed, run).await;
     assert_eq!(seen.summary.state, RunState::Completed, "{seen:?}");
     assert_eq!(
-        fs::read_to_string(bed.home().join("runs/first")).expect("a file"),
+        fs::read_to_string(folder.join("first")).expect("a file"),
         "once\n"
     );
     assert_eq!(output(&bed, run, "last").await["stdout"], json!("x\nx\n"));

@@ -23,8 +23,8 @@ struct Server {
 
 impl Server {
     async fn new(elsewhere: u16) -> Self {
-        let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
-        let port = listener.local_addr().unwrap().port();
+        let listener = TcpListener::bind(("127.0.0.1", 0)).await.expect("a port");
+        let port = listener.local_addr().expect("an address").port();
         let heard = Arc::new(Mutex::new(Vec::new()));
         let kept = Arc::clone(&heard);
         tokio::spawn(async move {
@@ -44,7 +44,7 @@ impl Server {
                     }
                 };
                 let path = asked.split(' ').nth(1).unwrap_or_default().to_owned();
-                kept.lock().unwrap().push(asked);
+                kept.lock().expect("a lock").push(asked);
                 let answer = match path.as_str() {
                     "/json" => "200 OK\r\ncontent-type: application/json\r\nset-cookie: a=b\r\nx-twice: 1\r\nx-twice: s3cr3t-value\r\ncontent-length: 24\r\n\r\n{\"key\": \"s3cr3t-value\"}\n".to_owned(),
                     "/large" => format!("200 OK\r\ncontent-length: 5000\r\n\r\n{}", "x".repeat(5000)),
@@ -57,7 +57,10 @@ impl Server {
                     "/metadata" => "302 T\r\nlocation: http://169.254.169.254/latest\r\ncontent-length: 0\r\n\r\n".to_owned(),
                     _ => "200 OK\r\ncontent-length: 2\r\n\r\nok".to_owned(),
                 };
-                let answer = format!("HTTP/1.1 {}", answer.replacen("\r\n", "\r\nconnection: close\r\n", 1));
+                let answer = format!(
+                    "HTTP/1.1 {}",
+                    answer.replacen("\r\n", "\r\nconnection: close\r\n", 1)
+                );
                 let _ = socket.write_all(answer.as_bytes()).await;
             }
         });
@@ -65,7 +68,7 @@ impl Server {
     }
 
     fn heard(&self) -> String {
-        self.heard.lock().unwrap().concat()
+        self.heard.lock().expect("a lock").concat()
     }
 }
 
@@ -77,13 +80,17 @@ fn secret(name: &str) -> Result<String, String> {
 }
 
 async fn ask(root: &TempDir, hosts: &[&str], input: Value) -> Result<Value, WorkError> {
-    let hosts: Vec<HostPattern> = hosts.iter().map(|host| host.parse().unwrap()).collect();
+    let hosts: Vec<HostPattern> = hosts
+        .iter()
+        .map(|host| host.parse().expect("a host"))
+        .collect();
     let place = Place {
         root: root.path().to_owned(),
         mark: Mark::of_home(root.path()).narrow("test"),
         environment: Vec::new(),
+        writable: Vec::new(),
     };
-    let web = Web::new(&hosts).unwrap();
+    let web = Web::new(&hosts).expect("a client");
     http(&input, &place, &web, &secret, &CancellationToken::new()).await
 }
 
@@ -102,14 +109,29 @@ async fn a_request_is_sent_and_its_answer_read_without_secrets() {
     assert_eq!(output["headers"]["x-twice"], "1, ***");
     assert_eq!(output["headers"].get("set-cookie"), None);
     let heard = server.heard();
-    for said in ["POST /json", "Bearer s3cr3t-value", "x-count: 3", "application/json", "{\"n\":1,\"key\":\"s3cr3t-value\"}"] {
+    for said in [
+        "POST /json",
+        "Bearer s3cr3t-value",
+        "x-count: 3",
+        "application/json",
+        "{\"n\":1,\"key\":\"s3cr3t-value\"}",
+    ] {
         assert!(heard.contains(said), "{said}: {heard}");
     }
     let input = json!({"url": at("/large"), "to": "in/large.bin"});
     let output = ask(&root, &["127.0.0.1"], input).await.unwrap();
     assert_eq!((&output["bytes"], output.get("body")), (&json!(5000), None));
-    assert_eq!(fs::read(root.path().join("in/large.bin")).unwrap().len(), 5000);
-    let output = ask(&root, &["127.0.0.1"], json!({"url": at("/none"), "expect": [404]})).await.unwrap();
+    assert_eq!(
+        fs::read(root.path().join("in/large.bin")).unwrap().len(),
+        5000
+    );
+    let output = ask(
+        &root,
+        &["127.0.0.1"],
+        json!({"url": at("/none"), "expect": [404]}),
+    )
+    .await
+    .unwrap();
     assert_eq!(output["status"], 404);
 }
 
@@ -117,23 +139,83 @@ async fn a_request_is_sent_and_its_answer_read_without_secrets() {
 async fn what_fails_says_of_which_class_and_why() {
     let (root, server) = (TempDir::new().unwrap(), Server::new(0).await);
     let at = |path: &str| format!("http://127.0.0.1:{}{path}", server.port);
-    let closed = TcpListener::bind(("127.0.0.1", 0)).await.unwrap().local_addr().unwrap();
+    let closed = TcpListener::bind(("127.0.0.1", 0))
+        .await
+        .unwrap()
+        .local_addr()
+        .unwrap();
     for (input, failure, said) in [
-        (json!({"url": at("/busy")}), Failure::Unavailable, "status 503; accepted is 200 to 299: try later"),
-        (json!({"url": format!("http://{closed}/")}), Failure::Unavailable, "no connection"),
-        (json!({"url": at("/none"), "expect": [200, 204]}), Failure::Failed, "status 404; accepted is 200, 204"),
-        (json!({"url": at("/large"), "max_bytes": 4999}), Failure::Failed, "more than 4999 bytes"),
+        (
+            json!({"url": at("/busy")}),
+            Failure::Unavailable,
+            "status 503; accepted is 200 to 299: try later",
+        ),
+        (
+            json!({"url": format!("http://{closed}/")}),
+            Failure::Unavailable,
+            "no connection",
+        ),
+        (
+            json!({"url": at("/none"), "expect": [200, 204]}),
+            Failure::Failed,
+            "status 404; accepted is 200, 204",
+        ),
+        (
+            json!({"url": at("/large"), "max_bytes": 4999}),
+            Failure::Failed,
+            "more than 4999 bytes",
+        ),
         (json!({"url": at("/broken")}), Failure::Failed, "breaks off"),
-        (json!({"url": at("/round"), "redirects": 2}), Failure::Failed, "more than the 2 times"),
-        (json!({"url": "example.com"}), Failure::Refused, "with.url is \"example.com\""),
-        (json!({"url": at("/"), "method": "get"}), Failure::Refused, "with.method is \"get\""),
-        (json!({"url": at("/"), "headers": {"a b": "c"}}), Failure::Refused, "with.headers.a b"),
-        (json!({"url": at("/"), "headers": {"a": "${secret:none}"}}), Failure::Refused, "no secret"),
-        (json!({"url": at("/"), "body": "a", "json": 1}), Failure::Refused, "either body or json"),
-        (json!({"url": at("/"), "max_bytes": 0}), Failure::Refused, "with.max_bytes is 0"),
-        (json!({"url": at("/"), "hosts": ["a b"]}), Failure::Refused, "with.hosts"),
-        (json!({"url": at("/"), "to": "../out"}), Failure::Refused, "outside of the workspace"),
-        (json!({"url": at("/"), "colour": 1}), Failure::Refused, "colour"),
+        (
+            json!({"url": at("/round"), "redirects": 2}),
+            Failure::Failed,
+            "more than the 2 times",
+        ),
+        (
+            json!({"url": "example.com"}),
+            Failure::Refused,
+            "with.url is \"example.com\"",
+        ),
+        (
+            json!({"url": at("/"), "method": "get"}),
+            Failure::Refused,
+            "with.method is \"get\"",
+        ),
+        (
+            json!({"url": at("/"), "headers": {"a b": "c"}}),
+            Failure::Refused,
+            "with.headers.a b",
+        ),
+        (
+            json!({"url": at("/"), "headers": {"a": "${secret:none}"}}),
+            Failure::Refused,
+            "no secret",
+        ),
+        (
+            json!({"url": at("/"), "body": "a", "json": 1}),
+            Failure::Refused,
+            "either body or json",
+        ),
+        (
+            json!({"url": at("/"), "max_bytes": 0}),
+            Failure::Refused,
+            "with.max_bytes is 0",
+        ),
+        (
+            json!({"url": at("/"), "hosts": ["a b"]}),
+            Failure::Refused,
+            "with.hosts",
+        ),
+        (
+            json!({"url": at("/"), "to": "../out"}),
+            Failure::Refused,
+            "outside of the workspace",
+        ),
+        (
+            json!({"url": at("/"), "colour": 1}),
+            Failure::Refused,
+            "colour",
+        ),
     ] {
         let error = ask(&root, &["127.0.0.1"], input.clone()).await.unwrap_err();
         assert!(error.error.contains(said), "{input}: {error}");
@@ -147,24 +229,48 @@ async fn nothing_is_reached_that_is_not_allowed_and_headers_stay_with_their_orig
     let server = Server::new(other.port).await;
     let at = |path: &str| format!("http://127.0.0.1:{}{path}", server.port);
     let local = format!("http://localhost:{}/", server.port);
-    for (hosts, url) in [(&["*"][..], at("/")), (&["*"], local), (&["example.com"], at("/"))] {
+    for (hosts, url) in [
+        (&["*"][..], at("/")),
+        (&["*"], local),
+        (&["example.com"], at("/")),
+    ] {
         let error = ask(&root, hosts, json!({"url": url})).await.unwrap_err();
         assert_eq!(error.failure, Failure::Refused, "{error}");
         assert!(error.error.contains("workflows.http_hosts"), "{error}");
     }
     assert_eq!(server.heard(), "", "nobody was asked");
     let named = ["127.0.0.1", "localhost"];
-    for input in [json!({"url": at("/metadata")}), json!({"url": at("/away"), "hosts": [format!("127.0.0.1:{}", server.port)]})] {
+    for input in [
+        json!({"url": at("/metadata")}),
+        json!({"url": at("/away"), "hosts": [format!("127.0.0.1:{}", server.port)]}),
+    ] {
         let error = ask(&root, &named, input).await.unwrap_err();
         assert_eq!(error.failure, Failure::Refused, "{error}");
     }
     let secret = json!({"X-Key": "${secret:token}"});
-    let moved = ask(&root, &named, json!({"url": at("/moved"), "headers": secret})).await.unwrap();
+    let moved = ask(
+        &root,
+        &named,
+        json!({"url": at("/moved"), "headers": secret}),
+    )
+    .await
+    .unwrap();
     assert_eq!(moved["url"], at("/json"));
     assert_eq!(server.heard().matches("x-key").count(), 2);
-    let away = ask(&root, &named, json!({"url": at("/away"), "headers": secret})).await.unwrap();
+    let away = ask(
+        &root,
+        &named,
+        json!({"url": at("/away"), "headers": secret}),
+    )
+    .await
+    .unwrap();
     assert_eq!(away["status"], 200);
     assert!(!other.heard().contains("s3cr3t-value"), "{}", other.heard());
-    let body = ask(&root, &named, json!({"url": at("/away"), "method": "POST", "body": "a"})).await;
+    let body = ask(
+        &root,
+        &named,
+        json!({"url": at("/away"), "method": "POST", "body": "a"}),
+    )
+    .await;
     assert!(body.is_err_and(|error| error.error.contains("another origin")));
 }

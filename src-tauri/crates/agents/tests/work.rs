@@ -13,6 +13,7 @@ fn place(root: &TempDir) -> Place {
         root: root.path().to_owned(),
         mark: Mark::of_home(root.path()).narrow("test"),
         environment: vec![("PATH".into(), path)],
+        writable: Vec::new(),
     }
 }
 
@@ -461,4 +462,29 @@ fn old_copies_go_and_the_newest_stay() {
     assert_eq!(prune(2)["removed"], json!([]));
     assert_eq!(prune(0)["kept"], 1);
     assert!(root.path().join("other.gz").exists() && root.path().join("backup-5.txt").exists());
+}
+
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn a_command_writes_only_where_it_may() {
+    // Not among the folders for temporary files, where everybody may write.
+    let base = std::env::current_dir().unwrap();
+    let outside = tempfile::Builder::new()
+        .prefix("outside")
+        .tempdir_in(base)
+        .unwrap();
+    let root = TempDir::new().unwrap();
+    let input = json!({"run": "echo in > in && cat /etc/passwd > copy && echo out > \"$OUT/out\"", "env": {"OUT": outside.path()}});
+    let held = flotilla_os::landlock().is_some();
+    let done = run(&root, input.clone()).await;
+    assert_eq!(done.is_err(), held, "{done:?}");
+    assert_eq!(outside.path().join("out").exists(), !held);
+    assert!(root.path().join("copy").exists());
+    let mut place = place(&root);
+    place.writable = vec![outside.path().to_owned(), "/not/there".into()];
+    let done = shell(&input, &place, &secret, &CancellationToken::new())
+        .await
+        .unwrap();
+    assert_eq!(done["confined"], held);
+    assert!(outside.path().join("out").exists());
 }

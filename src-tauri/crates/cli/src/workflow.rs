@@ -327,6 +327,9 @@ fn planned(plan: &WorkflowPlan, out: Out) -> String {
         // Writing to a text cannot fail.
         let _ = writeln!(text, "{}", description.trim_end());
     }
+    if let Some(confinement) = &plan.confinement {
+        let _ = writeln!(text, "{confinement}.");
+    }
     let columns = [
         ("VARIABLE", Align::Left),
         ("TYPE", Align::Left),

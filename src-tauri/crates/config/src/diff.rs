@@ -204,6 +204,9 @@ fn settings(old: &Fleet, new: &Fleet) -> Vec<Change> {
             let hosts: Vec<_> = fleet.http_hosts.iter().map(ToString::to_string).collect();
             format!("[{}]", hosts.join(", "))
         }),
+        both("workflows.writable", &|fleet| {
+            format!("{:?}", fleet.writable)
+        }),
     ]
     .into_iter()
     .filter(|(_, before, after)| before != after)

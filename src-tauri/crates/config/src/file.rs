@@ -166,6 +166,8 @@ table! {
     Workflows {
         /// Hosts that `http` steps may reach, redirects included: "*" for every host at a public address, or hosts by name, which may be at any address: "api.example.com", "*.example.com", "localhost:3000" (default ["*"]).
         http_hosts: Option<Vec<String>>,
+        /// Folders in which commands of steps may write besides their workspace and folders for temporary files, as absolute paths; ["/"] holds them to nothing (default []). It needs a kernel with Landlock; elsewhere commands are not held.
+        writable: Option<Vec<String>>,
     }
 }
 

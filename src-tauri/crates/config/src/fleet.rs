@@ -5,7 +5,7 @@ use flotilla_contract::{
     host::HostPattern,
     spec::{Transport, Value},
 };
-use std::{collections::BTreeMap, time::Duration};
+use std::{collections::BTreeMap, path::PathBuf, time::Duration};
 
 /// What `fleet.toml` declares, every default filled in.
 #[derive(Clone, Debug, PartialEq)]
@@ -26,6 +26,8 @@ pub struct Fleet {
     pub gateway: GatewaySpec,
     /// Hosts that `http` steps of workflows may reach (default every host at a public address).
     pub http_hosts: Vec<HostPattern>,
+    /// Folders in which commands of workflows may write besides their workspace (default none).
+    pub writable: Vec<PathBuf>,
     /// The servers, in the order of the file.
     pub servers: Vec<ServerSpec>,
 }
@@ -81,6 +83,7 @@ impl Default for Fleet {
             sample_interval: Duration::from_secs(2),
             metrics: MetricsSpec::default(),
             http_hosts: vec![HostPattern::Public],
+            writable: Vec::new(),
             servers: Vec::new(),
         }
     }

@@ -316,6 +316,9 @@ pub struct WorkflowPlan {
     pub vars: Vec<VarView>,
     /// Its steps, in an order in which they can run.
     pub steps: Vec<PlannedStep>,
+    /// What its commands are held to on this machine, as a sentence; absent where it has none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub confinement: Option<String>,
 }
 
 /// A workflow of this home, or a template that comes with Flotilla.

@@ -10,7 +10,10 @@ use crate::{
     steps::{self, Asked, Reached, Worked},
     subscribe::LogReader,
 };
-use flotilla_agents::work::{self, Place, WorkError};
+use flotilla_agents::{
+    Skill,
+    work::{self, Place, WorkError},
+};
 use flotilla_contract::{
     Caller, ErrorCode, EventKind, ServerId, WireError,
     command::{Outcomes, ScaleParams, Targets},
@@ -467,6 +470,26 @@ fn planned(plan: &Plan) -> WorkflowPlan {
             })
             .collect(),
         steps: plan.order().into_iter().filter_map(step).collect(),
+        confinement: runs_commands(plan).then(|| confinement().to_owned()),
+    }
+}
+
+/// Whether a step of it runs a command.
+fn runs_commands(plan: &Plan) -> bool {
+    plan.order().into_iter().any(|place| match plan.uses(place) {
+        Some(Uses::Shell) => true,
+        Some(Uses::Agent { agent, capability }) => {
+            flotilla_agents::skill(agent, capability) == Ok(Skill::Code)
+        }
+        _ => false,
+    })
+}
+
+/// What commands are held to here.
+fn confinement() -> &'static str {
+    match flotilla_os::landlock() {
+        Some(_) => "Commands write only in their workspace, in folders for temporary files, and in those of workflows.writable",
+        None => "Commands write wherever you may: this system has no Landlock",
     }
 }
 
@@ -607,7 +630,7 @@ impl Doer {
                 done.map_err(failed)
             }
             Uses::File => {
-                let (place, input) = (self.place(work).await?, Arc::clone(&work.input));
+                let (place, input) = (self.place(core, work).await?, Arc::clone(&work.input));
                 steps::blocking(move || work::file(&input, &place)).await
             }
             Uses::Http => self.asked(core, work).await?.http(&stop).await,
@@ -629,14 +652,14 @@ impl Doer {
         Ok(Asked {
             core,
             work,
-            place: self.place(work).await?,
+            place: self.place(core, work).await?,
             secrets: secrets(core, &work.input).await?,
             reached: &self.reached,
             worked: &self.worked,
         })
     }
 
-    async fn place(&self, work: &Work) -> Result<Place, Failed> {
+    async fn place(&self, core: &Core, work: &Work) -> Result<Place, Failed> {
         let root = match &work.workspace {
             Some(given) => PathBuf::from(&**given),
             None => self.runs.join(work.run.to_string()),
@@ -651,6 +674,7 @@ impl Doer {
             root,
             mark: self.mark.narrow(part),
             environment,
+            writable: core.fleet().writable.clone(),
         })
     }
 

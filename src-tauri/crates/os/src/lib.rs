@@ -9,6 +9,7 @@
 //! - [`Allocator`], [`give_back`], [`keep_little`]: where memory comes from, and how it goes back to the system.
 //! - [`usage`], [`machine`]: what this process uses, and where it runs.
 //! - [`read_at`], [`write_at`]: a place of a file.
+//! - [`confined`]: where a process that is started may write.
 //! - [`launch`]: which environment and which program a child is started with.
 //!
 //! It never decides *whether* something is to be ended: that is the supervisor's.
@@ -18,6 +19,7 @@
 
 #![warn(missing_docs)]
 
+mod confine;
 mod family;
 mod file;
 pub mod guard;
@@ -35,6 +37,7 @@ mod table;
 #[cfg(unix)]
 mod unix;
 
+pub use confine::{confined, landlock};
 pub use family::{family, kill_family};
 pub use file::{read_at, write_at};
 pub use mark::{MARK_VARIABLE, Mark};

@@ -301,13 +301,14 @@ export function usesWords(uses: string): string {
 }
 
 /** What a run of it touches, each as a line; nothing for a workflow that only thinks. */
-export function touches({ steps }: Pick<WorkflowPlan, 'steps'>): string[] {
+export function touches({ steps, confinement }: Pick<WorkflowPlan, 'steps' | 'confinement'>): string[] {
   const kind = (name: string) => steps.filter(({ uses }) => uses === name || uses.startsWith(`${name}/`));
   const able = (capability: string) => steps.filter(({ uses }) => uses.endsWith(`/${capability}`));
   const parts = (name: string) => [...new Set(kind(name).map(({ uses }) => uses.slice(name.length + 1)))];
   const lines: string[] = [];
   const shell = kind('shell').length + able('generate_code').length;
   if (shell) lines.push(`${count(shell, 'command')} on this machine, as your user`);
+  if (confinement) lines.push(confinement);
   const files = [...kind('file'), ...able('file_operations')].filter(
     ({ with: given }) => !READS.includes(String(given['operation'])),
   );

@@ -78,6 +78,8 @@ pub struct Place {
     pub mark: Mark,
     /// The environment of processes.
     pub environment: Vec<(OsString, OsString)>,
+    /// What commands may write to besides the workspace and folders for temporary files, where the kernel can hold them to it.
+    pub writable: Vec<PathBuf>,
 }
 
 /// The input of a step as its type.

@@ -1,11 +1,12 @@
 //! A command on this machine.
 
 use super::{Lookup, Place, WorkError, read, secrets::Secrets, text, workspace::Workspace};
-use flotilla_os::{Ending, MARK_VARIABLE, Mark, kill_family, signal_group};
+use flotilla_os::{Ending, MARK_VARIABLE, Mark, confined, kill_family, landlock, signal_group};
 use serde::Deserialize;
 use serde_json::{Value, json};
 use std::{
     collections::BTreeMap,
+    path::PathBuf,
     process::{ExitStatus, Stdio},
     time::{Duration, Instant},
 };
@@ -41,7 +42,8 @@ struct Input {
 
 /// Runs a command in the workspace, in a process group of its own: `run` by the shell, or `command` as program and arguments. Takes besides
 /// `env`, `cwd` (inside the workspace), `exit_codes` that are a success besides 0, and `json`, to read standard output as JSON. Gives
-/// `{success, exit_code, stdout, stderr, truncated, duration_ms}`, and `json`.
+/// `{success, exit_code, stdout, stderr, truncated, confined, duration_ms}`, and `json`. Where the kernel has Landlock (`confined`) the command
+/// writes only in the workspace, in folders for temporary files, and where the place says.
 ///
 /// When it ends, by itself or because `stop` is cancelled, nothing of the tree is left, also of what left its group or its parent. When the
 /// future is dropped the rest of the tree is ended a moment later, by a thread.
@@ -58,9 +60,14 @@ pub async fn shell(
     let mut secrets = Secrets::default();
     let mut command = command(&input, place, lookup, &mut secrets)?;
     let began = Instant::now();
-    let mut child = command
-        .spawn()
-        .map_err(|error| WorkError::refused(format!("start the command: {error}")))?;
+    let runtime = tokio::runtime::Handle::current();
+    let spawn = move || {
+        let _inside = runtime.enter();
+        command.spawn()
+    };
+    let child = confined(&writable(place), spawn).and_then(|spawned| spawned);
+    let mut child =
+        child.map_err(|error| WorkError::refused(format!("start the command: {error}")))?;
     let group = Group(child.id(), place.mark.clone());
     let (out, err) = (child.stdout.take(), child.stderr.take());
     let margin = secrets.longest();
@@ -84,6 +91,22 @@ pub async fn shell(
         None => timeout(DRAIN, reading).await.unwrap_or_default(),
     };
     result(&input, status, out, err, began.elapsed(), &secrets)
+}
+
+/// Where a command of this place may write.
+fn writable(place: &Place) -> Vec<PathBuf> {
+    let temporary = [
+        std::env::temp_dir(),
+        "/tmp".into(),
+        "/var/tmp".into(),
+        "/dev/shm".into(),
+    ];
+    let granted = place.writable.iter().cloned();
+    [place.root.clone()]
+        .into_iter()
+        .chain(temporary)
+        .chain(granted)
+        .collect()
 }
 
 type Read = (Tail, Tail);
@@ -275,6 +298,7 @@ fn result(
         "stdout": stdout,
         "stderr": stderr,
         "truncated": out.cut || err.cut,
+        "confined": landlock().is_some(),
         "duration_ms": u64::try_from(took.as_millis()).unwrap_or(u64::MAX),
     });
     if input.json {

@@ -15,7 +15,7 @@ use flotilla_contract::{
 };
 pub(crate) use read::join;
 use read::{Fields, Findings, Node};
-use std::time::Duration;
+use std::{path::PathBuf, time::Duration};
 use toml_edit::Document;
 
 /// Larger texts are refused.
@@ -126,6 +126,9 @@ fn fleet(file: &Fields<'_>) -> Fleet {
         if let Some(hosts) = workflows.get("http_hosts").and_then(|node| node.list()) {
             fleet.http_hosts = hosts.iter().filter_map(host).collect();
         }
+        if let Some(folders) = workflows.get("writable").and_then(|node| node.list()) {
+            fleet.writable = folders.iter().filter_map(folder).collect();
+        }
     }
     let defaults = defaults(file, &fleet);
     let servers = file
@@ -169,6 +172,15 @@ fn fleet(file: &Fields<'_>) -> Fleet {
 fn host(node: &Node<'_>) -> Option<HostPattern> {
     let pattern = node.text()?.parse();
     pattern.map_err(|why| node.wrong(why)).ok()
+}
+
+fn folder(node: &Node<'_>) -> Option<PathBuf> {
+    let path = PathBuf::from(node.text()?);
+    if path.is_absolute() {
+        Some(path)
+    } else {
+        node.refuse("an absolute path")
+    }
 }
 
 /// A listener's port.

@@ -51,6 +51,7 @@ panel = { port = 3100 }
 interval = "500ms"
 [workflows]
 http_hosts = ["*", "localhost:3000"]
+writable = ["/srv/site"]
 [defaults]
 stop_timeout = "10s"
 restart = { max_restarts = "unlimited", delays = ["100ms"] }
@@ -92,6 +93,7 @@ url = "http://old.example/sse"
     );
     let hosts: Vec<_> = fleet.http_hosts.iter().map(ToString::to_string).collect();
     assert_eq!(hosts, ["*", "localhost:3000"]);
+    assert_eq!(fleet.writable, [std::path::Path::new("/srv/site")]);
     assert_eq!(
         fleet
             .servers
