@@ -1,9 +1,10 @@
 //! Workflows: real commands and files, tools of real servers, an engine that is killed in between.
 
 use flotilla_contract::{
+    ErrorCode,
     command::{EventQuery, EventsRead, WorkflowRun, WorkflowStep, WorkflowView},
     state::Status,
-    workflow::{RunParams, RunRef, RunState, RunSummary, RunView, StepRef, StepState},
+    workflow::{RunParams, RunRef, RunState, RunSummary, RunView, StepRef, StepState, Unconfirmed},
 };
 use flotilla_tests::{Bed, fixture, program};
 use serde_json::{Value, json};
@@ -28,7 +29,21 @@ pub(super) async fn start(bed: &Bed, name: &str) -> RunSummary {
         name: name.into(),
         vars: serde_json::Map::new(),
         workspace: None,
+        confirm: None,
     };
+    begin(bed, params).await
+}
+
+/// Starts a run; commands that are new to the engine are confirmed.
+async fn begin(bed: &Bed, mut params: RunParams) -> RunSummary {
+    let error = match bed.run::<WorkflowRun>(params.clone()).await {
+        Ok(run) => return run,
+        Err(error) => error,
+    };
+    assert_eq!(error.code, ErrorCode::Unconfirmed, "{error}");
+    let asked: Unconfirmed =
+        serde_json::from_value(error.detail.expect("a detail")).expect("what is asked");
+    params.confirm = Some(asked.hash);
     bed.run::<WorkflowRun>(params).await.expect("a run")
 }
 
@@ -69,7 +84,7 @@ async fn a_workflow_works_with_commands_files_tools_and_the_fleet() {
   - { id: again, uses: fleet/restart, needs: [call], with: { servers: [calc] } }
   - { id: tell, uses: notify, needs: [again], with: { message: 'n is ${{ steps.read.outputs.n }}' } }
 ");
-    let said = bed.cli_says(0, &["--json", "workflow", "run", "all", "--wait"]);
+    let said = bed.cli_says(0, &["--json", "workflow", "run", "all", "--wait", "--yes"]);
     let run: RunSummary = serde_json::from_str(&said).expect("a summary");
     assert_eq!(
         (run.state, run.ended),
@@ -225,6 +240,65 @@ async fn what_cannot_be_done_says_what_and_why() {
     assert_eq!(output(&bed, run, "tell").await, json!(3));
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn commands_are_confirmed_once_for_each_text_before_they_run() {
+    let bed = Bed::new("").await;
+    let steps = "  - { id: a, uses: shell, with: { run: 'echo one > said' } }\n";
+    define(&bed, "new", steps);
+    let params = RunParams {
+        name: "new".into(),
+        vars: serde_json::Map::new(),
+        workspace: None,
+        confirm: None,
+    };
+    let refused = bed.run::<WorkflowRun>(params.clone()).await;
+    let detail = refused.expect_err("nobody confirmed it").detail;
+    let asked: Unconfirmed = serde_json::from_value(detail.expect("a detail")).expect("it");
+    assert_eq!(asked.commands[0].command, "echo one > said");
+    let said = bed.cli_says(2, &["workflow", "run", "new"]);
+    assert!(said.contains("--yes"), "{said}");
+    let other = RunParams {
+        confirm: Some("0".repeat(64)),
+        ..params.clone()
+    };
+    assert!(bed.run::<WorkflowRun>(other).await.is_err());
+    let runs = bed.cli_says(0, &["--json", "workflow", "runs"]);
+    assert_eq!(runs.trim(), "[]", "nothing has run");
+    let said = bed.cli_says(0, &["workflow", "run", "new", "--yes", "--wait"]);
+    assert!(said.contains("is completed"), "{said}");
+    assert!(bed.run::<WorkflowRun>(params.clone()).await.is_ok());
+    define(&bed, "new", &steps.replace("one", "two"));
+    let stale = RunParams {
+        confirm: Some(asked.hash),
+        ..params
+    };
+    let refused = bed
+        .run::<WorkflowRun>(stale)
+        .await
+        .expect_err("it was edited");
+    assert!(
+        refused.message.contains("no longer what was confirmed"),
+        "{refused}"
+    );
+    define(
+        &bed,
+        "quiet",
+        "  - { id: a, uses: data, with: { value: 1 } }\n",
+    );
+    bed.cli_says(0, &["workflow", "run", "quiet", "--wait"]);
+    // A template is trusted, an edited copy of it is not.
+    let shown = bed.cli_says(0, &["--json", "workflow", "show", "cicd-pipeline"]);
+    let shown: Value = serde_json::from_str(&shown).expect("JSON");
+    let text = shown["text"].as_str().expect("a text");
+    let copy = bed.home().join("workflows/cicd-pipeline.yaml");
+    fs::write(&copy, text).expect("a file");
+    let folder = workspace(&bed, &[("src/a", "")]);
+    let at = folder.display().to_string();
+    bed.cli_says(0, &["workflow", "run", "cicd-pipeline", "--workspace", &at]);
+    fs::write(&copy, text.replace("mkdir -p", "mkdir  -p")).expect("a file");
+    bed.cli_says(2, &["workflow", "run", "cicd-pipeline", "--workspace", &at]);
+}
+
 /// A folder to work in, with these files.
 pub(super) fn workspace(bed: &Bed, files: &[(&str, &str)]) -> PathBuf {
     let folder = bed.path("work");
@@ -242,8 +316,9 @@ pub(super) async fn template(bed: &Bed, name: &str, workspace: &Path, vars: Valu
         name: name.into(),
         vars: vars.as_object().cloned().unwrap_or_default(),
         workspace: Some(workspace.display().to_string()),
+        confirm: None,
     };
-    let run = bed.run::<WorkflowRun>(params).await.expect("a run").run;
+    let run = begin(bed, params).await.run;
     bed.eventually("the run has ended, or asks", async || {
         let summary = view(bed, run).await.summary;
         summary.state.ended() || summary.waits.is_some()

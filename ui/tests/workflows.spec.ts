@@ -1,3 +1,4 @@
+import { createHash } from 'node:crypto';
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Page } from '@playwright/test';
@@ -93,6 +94,12 @@ test('a run is started from the gallery, watched, approved, fails, is tried agai
   await isAccessible(panel, 'definition with its dry run');
   await main.getByRole('button', { name: 'Run', exact: true }).click();
 
+  // Its commands are new to the engine: they are shown, and confirmed once.
+  const question = panel.getByRole('alertdialog');
+  await expect(question).toContainText('build: echo built page; echo page > index.html');
+  await isAccessible(panel, 'commands to confirm');
+  await question.getByRole('button', { name: 'Confirm 3 commands and run' }).click();
+
   // Watched: the check fails, the approval waits, and the navigation tells of it.
   await expect(panel).toHaveURL(/#\/workflows\/runs\/\d+$/);
   await expect(node(panel, 'check')).toHaveAttribute('data-state', 'failed');
@@ -162,7 +169,8 @@ test('a run is started from the gallery, watched, approved, fails, is tried agai
 
 test('a run is paused, resumed and cancelled, and each end is told as it was seen', async ({ panel, engine }) => {
   define(engine, 'slow', SLOW);
-  const { run } = await engine.call<RunSummary>('workflow.run', { name: 'slow' });
+  const hash = createHash('sha256').update(SLOW).digest('hex');
+  const { run } = await engine.call<RunSummary>('workflow.run', { name: 'slow', confirm: hash });
   await go(panel, `#/workflows/runs/${run}`);
   const main = panel.getByRole('main');
   await expect(main.locator('[data-why]')).toContainText('It moves: nap runs');

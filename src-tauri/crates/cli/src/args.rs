@@ -194,6 +194,9 @@ pub(crate) struct RunWorkflow {
     /// Wait for its end; exit code 1 unless it completes
     #[arg(long)]
     pub(crate) wait: bool,
+    /// Confirm its commands, if nobody has yet
+    #[arg(long)]
+    pub(crate) yes: bool,
 }
 
 #[derive(Debug, clap::Args)]

@@ -43,6 +43,12 @@ impl Failure {
         }
     }
 
+    /// The detail of an error of the engine, if it is of this code.
+    pub(crate) fn detail(&self, code: ErrorCode) -> Option<&serde_json::Value> {
+        let error = self.error.as_ref().filter(|error| error.code == code)?;
+        error.detail.as_ref()
+    }
+
     /// The answer was printed, and it was not the one asked for.
     pub(crate) fn not_reached() -> Self {
         Self::other("")

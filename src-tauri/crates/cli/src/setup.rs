@@ -97,7 +97,7 @@ pub(crate) async fn remove(to: &Engine, remove: &Remove, out: Out) -> Result<(),
 }
 
 /// Shows what is about to happen on standard error, and asks.
-fn confirm(what: &str, question: &str) -> Result<bool, Failure> {
+pub(crate) fn confirm(what: &str, question: &str) -> Result<bool, Failure> {
     if !std::io::stdin().is_terminal() {
         return Err(Failure::usage(
             "failed to ask: standard input is no terminal; --yes goes on without a question",

@@ -4,18 +4,20 @@ use crate::{
     args::{RunWorkflow, ThisStep, Workflow},
     ask::Engine,
     exit::{Failure, all_reached},
+    setup::confirm,
     show::Out,
     table::{Align, Cell, Colour, render},
 };
 use flotilla_contract::{
+    ErrorCode,
     command::{
         WorkflowAct, WorkflowList, WorkflowPlanCmd, WorkflowReplay, WorkflowRun, WorkflowRuns,
         WorkflowShow, WorkflowStep, WorkflowValidate, WorkflowView, WorkflowWait,
     },
     workflow::{
         Finding, ReplayParams, RunAct, RunActParams, RunParams, RunQuery, RunRef, RunState,
-        RunSummary, RunView, StepRef, StepState, WorkflowInfo, WorkflowPlan, WorkflowRef,
-        WorkflowText,
+        RunSummary, RunView, StepRef, StepState, Unconfirmed, WorkflowInfo, WorkflowPlan,
+        WorkflowRef, WorkflowText,
     },
 };
 use serde_json::{Map, Value};
@@ -38,7 +40,7 @@ pub(crate) async fn workflow(to: &Engine, verb: &Workflow, out: Out) -> Result<(
             out.json_or(&plan, || planned(&plan, out))
         }
         Workflow::Run(args) => {
-            let mut run = to.run::<WorkflowRun>(start(to, args).await?).await?;
+            let mut run = begin(to, args).await?;
             while args.wait && !run.state.ended() {
                 run = to.run::<WorkflowWait>(RunRef { run: run.run }).await?;
             }
@@ -101,6 +103,41 @@ pub(crate) async fn workflow(to: &Engine, verb: &Workflow, out: Out) -> Result<(
             act(to, step.run, Some(step), RunAct::Reject, why.collect(), out).await
         }
     }
+}
+
+/// Starts a run. Commands that nobody has confirmed on this engine are shown first.
+async fn begin(to: &Engine, args: &RunWorkflow) -> Result<RunSummary, Failure> {
+    let mut params = start(to, args).await?;
+    let failure = match to.run::<WorkflowRun>(params.clone()).await {
+        Ok(run) => return Ok(run),
+        Err(error) => Failure::from(error),
+    };
+    let asked: Option<Unconfirmed> = failure
+        .detail(ErrorCode::Unconfirmed)
+        .and_then(|detail| serde_json::from_value(detail.clone()).ok());
+    let Some(asked) = asked else {
+        return Err(failure);
+    };
+    let mut what = format!("{} runs commands on this machine:\n", args.name);
+    for one in &asked.commands {
+        // Writing to a text cannot fail.
+        let _ = writeln!(
+            what,
+            "  {}: {}",
+            one.step,
+            one.command.replace('\n', "\n    ")
+        );
+    }
+    if let Some(confinement) = &asked.plan.confinement {
+        let _ = writeln!(what, "{confinement}.");
+    }
+    if args.yes {
+        eprint!("{what}");
+    } else if !confirm(&what, "Run them?")? {
+        return Err(Failure::other("failed to start it: it was not confirmed"));
+    }
+    params.confirm = Some(asked.hash);
+    Ok(to.run::<WorkflowRun>(params).await?)
 }
 
 async fn act(
@@ -168,6 +205,7 @@ async fn start(to: &Engine, args: &RunWorkflow) -> Result<RunParams, Failure> {
         name: args.name.clone(),
         vars: pairs(&args.vars, "--var", kind)?,
         workspace: workspace.map(|path| path.display().to_string()),
+        confirm: None,
     })
 }
 

@@ -27,6 +27,8 @@ pub enum ErrorCode {
     InvalidConfig,
     /// The file changed since it was read; the detail holds the difference.
     Conflict,
+    /// It would run commands that nobody has confirmed here; the detail holds them, and the hash that confirms them.
+    Unconfirmed,
     /// The server could not be spoken to as an MCP server.
     Unreachable,
     /// The MCP server answered with an error; the detail holds it as it came.

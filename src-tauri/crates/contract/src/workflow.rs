@@ -378,6 +378,29 @@ pub struct RunParams {
     /// Folder in which its commands and files are (default: one of its own in the home).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub workspace: Option<String>,
+    /// Hash of the definition whose commands are confirmed, as the error `unconfirmed` gives it. It is needed once for each text of a definition.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub confirm: Option<String>,
+}
+
+/// Commands that nobody has confirmed on this engine: the detail of the error `unconfirmed`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Unconfirmed {
+    /// Hash of the text of the definition: what `confirm` is to be.
+    pub hash: String,
+    /// What a run of it would do.
+    pub plan: WorkflowPlan,
+    /// Its commands, expressions not worked out.
+    pub commands: Vec<PlannedCommand>,
+}
+
+/// A command of a step.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct PlannedCommand {
+    /// Id of the step.
+    pub step: String,
+    /// The command, as it is written.
+    pub command: String,
 }
 
 /// A run to start that takes over from another what its step does not need again.

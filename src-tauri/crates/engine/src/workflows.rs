@@ -21,9 +21,9 @@ use flotilla_contract::{
     log::{LogEntry, LogQuery},
     state::{InstanceView, ProcessState, Status},
     workflow::{
-        Asking, Failure, Finding, PlannedStep, ReplayParams, RunAct, RunActParams, RunParams,
-        RunQuery, RunState, RunSummary, RunView, StepDetail, StepRef, StepState, VarView,
-        WorkflowInfo, WorkflowPlan, WorkflowShown,
+        Asking, Failure, Finding, PlannedCommand, PlannedStep, ReplayParams, RunAct, RunActParams,
+        RunParams, RunQuery, RunState, RunSummary, RunView, StepDetail, StepRef, StepState,
+        Unconfirmed, VarView, WorkflowInfo, WorkflowPlan, WorkflowShown,
     },
 };
 use flotilla_os::{
@@ -39,7 +39,7 @@ use flotilla_workflow::{
     runner::{Error, Options},
 };
 use serde::Deserialize;
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 use std::{
     collections::BTreeMap,
     path::{Path, PathBuf},
@@ -166,6 +166,48 @@ impl Core {
     /// A workflow that can run, by its name.
     async fn workflow_named(&self, name: &str) -> Result<Arc<Plan>, WireError> {
         let (text, _) = self.workflow_text(name).await?;
+        self.workflow_of(name, text).await
+    }
+
+    /// A workflow that may run: its commands, if it has any, come with Flotilla, or somebody has confirmed this very text of them.
+    async fn workflow_trusted(
+        &self,
+        name: &str,
+        by: &str,
+        confirm: Option<&str>,
+    ) -> Result<Arc<Plan>, WireError> {
+        let (text, _) = self.workflow_text(name).await?;
+        // The same text stays trusted as a file.
+        let ours = TEMPLATES.iter().any(|(_, template)| *template == text);
+        let hash = flotilla_config::hash(&text);
+        let plan = self.workflow_of(name, text).await?;
+        let commands = commands(&plan);
+        let stored =
+            |error: flotilla_store::Error| WireError::new(ErrorCode::Store, error.to_string());
+        if ours || commands.is_empty() || self.control.confirmed(&hash).await.map_err(stored)? {
+            return Ok(plan);
+        }
+        if confirm == Some(hash.as_str()) {
+            let kept = self.control.confirm(&hash, name, by).await;
+            kept.map_err(stored)?;
+            return Ok(plan);
+        }
+        let why = match confirm {
+            Some(_) => "it is no longer what was confirmed",
+            None => "nobody has confirmed its commands on this engine",
+        };
+        let detail = Unconfirmed {
+            hash,
+            plan: planned(&plan),
+            commands,
+        };
+        Err(
+            WireError::new(ErrorCode::Unconfirmed, format!("start {name}: {why}"))
+                .with_detail(json!(detail)),
+        )
+    }
+
+    async fn workflow_of(&self, name: &str, text: String) -> Result<Arc<Plan>, WireError> {
         let plan = check(text)
             .await?
             .map_err(|findings| invalid(name, &findings))?;
@@ -242,7 +284,8 @@ impl Core {
         depth: u32,
         params: RunParams,
     ) -> Result<RunSummary, WireError> {
-        let plan = self.workflow_named(&params.name).await?;
+        let confirm = params.confirm.as_deref();
+        let plan = self.workflow_trusted(&params.name, &by, confirm).await?;
         let vars = plan
             .bind(&params.vars)
             .map_err(|findings| bad_vars(&params.name, &findings))?;
@@ -291,7 +334,8 @@ impl Core {
         let known = |run: &Run| (Arc::clone(run.plan()), run.facts().clone());
         let (old, facts) = runner.look(source, known).await.map_err(wire)?;
         let plan = if params.current {
-            self.workflow_named(&old.definition().name).await?
+            let name = &old.definition().name;
+            self.workflow_trusted(name, &caller.actor, None).await?
         } else {
             old
         };
@@ -470,25 +514,41 @@ fn planned(plan: &Plan) -> WorkflowPlan {
             })
             .collect(),
         steps: plan.order().into_iter().filter_map(step).collect(),
-        confinement: runs_commands(plan).then(|| confinement().to_owned()),
+        confinement: (!commands(plan).is_empty()).then(|| confinement().to_owned()),
     }
 }
 
-/// Whether a step of it runs a command.
-fn runs_commands(plan: &Plan) -> bool {
-    plan.order().into_iter().any(|place| match plan.uses(place) {
-        Some(Uses::Shell) => true,
-        Some(Uses::Agent { agent, capability }) => {
-            flotilla_agents::skill(agent, capability) == Ok(Skill::Code)
-        }
-        _ => false,
-    })
+/// Its steps that run a command.
+fn commands(plan: &Plan) -> Vec<PlannedCommand> {
+    let command = |place: u32| {
+        let step = plan.definition().steps.get(place as usize)?;
+        let field = match plan.uses(place)? {
+            Uses::Shell if step.with.contains_key("run") => "run",
+            Uses::Agent { agent, capability }
+                if flotilla_agents::skill(agent, capability) != Ok(Skill::Code) =>
+            {
+                return None;
+            }
+            Uses::Shell | Uses::Agent { .. } => "command",
+            _ => return None,
+        };
+        let command = match step.with.get(field) {
+            Some(Value::String(text)) => text.clone(),
+            Some(other) => other.to_string(),
+            None => String::new(),
+        };
+        let step = step.id.clone();
+        Some(PlannedCommand { step, command })
+    };
+    plan.order().into_iter().filter_map(command).collect()
 }
 
 /// What commands are held to here.
 fn confinement() -> &'static str {
     match flotilla_os::landlock() {
-        Some(_) => "Commands write only in their workspace, in folders for temporary files, and in those of workflows.writable",
+        Some(_) => {
+            "Commands write only in their workspace, in folders for temporary files, and in those of workflows.writable"
+        }
         None => "Commands write wherever you may: this system has no Landlock",
     }
 }
@@ -636,7 +696,10 @@ impl Doer {
             Uses::Http => self.asked(core, work).await?.http(&stop).await,
             Uses::Agent { agent, capability } => {
                 let skill = steps::may(core, agent, capability)?;
-                self.asked(core, work).await?.agent(agent, skill, &stop).await
+                self.asked(core, work)
+                    .await?
+                    .agent(agent, skill, &stop)
+                    .await
             }
             Uses::Tool { server, tool } => steps::tool(core, work, server, tool, &stop).await,
             Uses::Fleet(verb) => fleet(core, work, *verb, stop).await,
@@ -991,6 +1054,7 @@ async fn workflow(
         name: name.to_owned(),
         vars: work.input.as_object().cloned().unwrap_or_default(),
         workspace: work.workspace.as_deref().map(str::to_owned),
+        confirm: None,
     };
     let by = format!("run {}", work.run);
     let started = core.start_run(by.clone(), work.depth + 1, params).await;

@@ -259,7 +259,8 @@ fn status_of(code: ErrorCode) -> StatusCode {
         | ErrorCode::Disabled
         | ErrorCode::Superseded
         | ErrorCode::NotReached
-        | ErrorCode::Conflict => StatusCode::CONFLICT,
+        | ErrorCode::Conflict
+        | ErrorCode::Unconfirmed => StatusCode::CONFLICT,
         ErrorCode::Unsupported | ErrorCode::InvalidConfig | ErrorCode::Secret => {
             StatusCode::UNPROCESSABLE_ENTITY
         }

@@ -447,6 +447,34 @@ impl Control {
         Ok(())
     }
 
+    /// Whether an operator has confirmed the commands of a definition, by the hash of its text.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub async fn confirmed(&self, hash: &str) -> Result<bool, Error> {
+        sqlx::query_scalar("SELECT EXISTS (SELECT 1 FROM confirmed WHERE hash = ?)")
+            .bind(hash)
+            .fetch_one(&self.pool)
+            .await
+            .map_err(Error::sql("read what was confirmed"))
+    }
+
+    /// Remembers that the commands of a definition were confirmed, and by whom.
+    ///
+    /// # Errors
+    /// When the database cannot be written.
+    pub async fn confirm(&self, hash: &str, workflow: &str, by: &str) -> Result<(), Error> {
+        sqlx::query("INSERT OR IGNORE INTO confirmed (hash, workflow, by, at) VALUES (?, ?, ?, ?)")
+            .bind(hash)
+            .bind(workflow)
+            .bind(by)
+            .bind(signed((self.clock)()))
+            .execute(&self.pool)
+            .await
+            .map_err(Error::sql("remember what was confirmed"))?;
+        Ok(())
+    }
+
     /// Ports that listeners moved to, by the listener's name.
     ///
     /// # Errors
