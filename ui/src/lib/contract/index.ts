@@ -49,6 +49,8 @@ export interface Agent {
   deployed_at: number;
   /** Free settings. */
   config: unknown;
+  /** What it did for workflows since the engine started; only of agents that come with Flotilla. */
+  work?: AgentWork;
 }
 
 /** Enable or disable an agent. */
@@ -83,6 +85,18 @@ export interface AgentStats {
   by_category: Record<string, number>;
   /** Agents per tag. */
   by_tag: Record<string, number>;
+}
+
+/** What an agent did for workflows since the engine started. */
+export interface AgentWork {
+  /** Tries at work now. */
+  running: number;
+  /** Tries that ended well. */
+  completed: number;
+  /** Tries that failed. */
+  failed: number;
+  /** When the last one began. */
+  last_at?: number;
 }
 
 /** A step of a run that is under way asks a person: to approve, or to say what becomes of it. */
@@ -846,6 +860,8 @@ export type ErrorCode =
   | "invalid_config"
   /** The file changed since it was read; the detail holds the difference. */
   | "conflict"
+  /** It would run commands that nobody has confirmed here; the detail holds them, and the hash that confirms them. */
+  | "unconfirmed"
   /** The server could not be spoken to as an MCP server. */
   | "unreachable"
   /** The MCP server answered with an error; the detail holds it as it came. */
@@ -2187,6 +2203,8 @@ export interface RunParams {
   vars?: Record<string, unknown>;
   /** Folder in which its commands and files are (default: one of its own in the home). */
   workspace?: string;
+  /** Hash of the definition whose commands are confirmed, as the error `unconfirmed` gives it. It is needed once for each text of a definition. */
+  confirm?: string;
 }
 
 /** Which runs to list. */
@@ -2932,6 +2950,8 @@ export interface WorkflowPlan {
   vars: VarView[];
   /** Its steps, in an order in which they can run. */
   steps: PlannedStep[];
+  /** What its commands are held to on this machine, as a sentence; absent where it has none. */
+  confinement?: string;
 }
 
 /** A workflow by its name. */
