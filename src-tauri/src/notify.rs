@@ -1,8 +1,9 @@
-//! Desktop notifications: a server failed, a server recovered. Few, or they are switched off.
+//! Desktop notifications: a server failed, a server recovered, what a channel of the kind `desktop` tells. Few, or they are switched off.
 
 use crate::{host::Host, link::Piece};
 use flotilla_contract::{
     Event, EventKind,
+    alert::Severity,
     frame::{Topic, Update},
 };
 use std::{
@@ -42,6 +43,15 @@ impl Limit {
 
 /// Title and text of an event that deserves one.
 fn words(event: &Event) -> Option<(String, String, bool)> {
+    if let EventKind::AlertNotice {
+        title,
+        body,
+        severity,
+    } = &event.what
+    {
+        let bad = *severity == Severity::Critical;
+        return Some((title.clone(), body.clone(), bad));
+    }
     let server = event.server.as_ref()?;
     match &event.what {
         EventKind::Failed { error, .. } => Some((format!("{server} failed"), error.clone(), true)),
@@ -79,8 +89,10 @@ pub(crate) fn watch(app: &AppHandle) {
                 let Some((title, body, failed)) = words(event) else {
                     continue;
                 };
-                let server = event.server.as_ref().map_or("", |s| s.as_str());
-                if limit.allows(Instant::now(), server, failed)
+                // What is about no server is told apart by its title.
+                let server = event.server.as_ref().map_or(title.as_str(), |s| s.as_str());
+                let server = server.to_owned();
+                if limit.allows(Instant::now(), &server, failed)
                     && let Err(error) = app.notification().builder().title(title).body(body).show()
                 {
                     debug!(%error, "no notification");

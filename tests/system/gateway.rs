@@ -554,7 +554,13 @@ async fn a_dead_or_silent_server_costs_only_itself_and_its_tools_come_and_go() {
     let asked: Vec<usize> = calls
         .iter()
         .filter(|call| call.server.is_none() && call.method == "tools/call")
-        .map(|call| call.target.as_deref().expect("what it asked for").chars().count())
+        .map(|call| {
+            call.target
+                .as_deref()
+                .expect("what it asked for")
+                .chars()
+                .count()
+        })
         .collect();
     assert_eq!(asked, [201, "off__echo".len()], "{calls:#?}");
     let seen = view(&bed).await;

@@ -1,5 +1,6 @@
 //! The whole product, headless: real processes, real signals, real MCP servers, a real home on disk.
 
+mod alerts;
 mod clients;
 mod commands;
 mod config;

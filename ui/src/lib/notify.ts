@@ -8,7 +8,7 @@ export function permission(): NotificationPermission | 'unsupported' {
   return 'Notification' in window ? Notification.permission : 'unsupported';
 }
 
-/** Tells of failures, recoveries and questions of runs while nobody looks at the page; the returned function ends it. */
+/** Tells of failures, recoveries, questions of runs and what a channel for the desktop tells while nobody looks at the page; the returned function ends it. */
 export function notifyOf(
   events: Events,
   wanted: () => boolean,
@@ -16,9 +16,13 @@ export function notifyOf(
 ): () => void {
   return events.onNew((event) => {
     const asks = event.kind === 'workflow:step' && event.state === 'waiting';
-    if (event.kind !== 'server:failed' && event.kind !== 'server:recovered' && !asks) return;
+    const alert = event.kind === 'alert:notice';
+    if (event.kind !== 'server:failed' && event.kind !== 'server:recovered' && !asks && !alert) return;
     if (hosted() || !wanted() || permission() !== 'granted' || document.hasFocus()) return;
     const { title, body } = say(event);
-    new Notification(title, { body, tag: event.server ?? (asks ? `run-${event.run}-${event.step}` : 'engine') });
+    new Notification(title, {
+      body,
+      tag: event.server ?? (asks ? `run-${event.run}-${event.step}` : alert ? `alert-${event.seq}` : 'engine'),
+    });
   });
 }

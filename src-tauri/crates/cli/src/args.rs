@@ -97,6 +97,11 @@ pub(crate) enum Verb {
     /// Run workflows, watch their runs, decide about steps
     #[command(subcommand)]
     Workflow(Workflow),
+    /// Show alerts that are pending or fire; rules, silences, history and channels
+    Alerts {
+        #[command(subcommand)]
+        act: Option<Alerts>,
+    },
     /// Check this machine: runtimes, ports, keyring, paths
     Doctor,
     /// Keep the secrets that fleet.toml refers to by name
@@ -105,6 +110,49 @@ pub(crate) enum Verb {
     /// Look after fleet.toml
     #[command(subcommand)]
     Config(Config),
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Alerts {
+    /// List alerts that are pending or fire (as without a word)
+    List,
+    /// List rules with what their last evaluation gave
+    Rules,
+    /// Tell nobody of some alerts, for a time
+    Silence {
+        /// Labels the alerts must have, LABEL=VALUE or LABEL!=VALUE; several values with commas
+        #[arg(value_name = "LABEL=VALUE", required = true)]
+        matchers: Vec<String>,
+        /// How long
+        #[arg(long = "for", value_name = "DURATION", default_value = "1h")]
+        span: String,
+        /// Begin this much later: a maintenance window
+        #[arg(long = "in", value_name = "DURATION")]
+        later: Option<String>,
+        /// Why
+        #[arg(long, value_name = "TEXT", default_value = "")]
+        comment: String,
+    },
+    /// End a silence
+    Unsilence {
+        /// Its number
+        id: u64,
+    },
+    /// List silences
+    Silences,
+    /// List what happened to alerts, the newest last
+    History {
+        /// How many
+        #[arg(long, short = 'n', value_name = "N", default_value_t = 50)]
+        limit: u32,
+    },
+    /// List channels, and what they could not tell
+    Channels,
+    /// Send a test message over a channel
+    Test {
+        /// Its name
+        channel: String,
+    },
 }
 
 #[derive(Debug, Subcommand)]

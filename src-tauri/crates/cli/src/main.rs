@@ -5,6 +5,7 @@
 //! Two verbs are not such commands: `serve` is the engine, and `connect` carries an MCP client's standard streams to the gateway.
 //! The meaning of every exit code stands in `--help` and `docs/cli.md`.
 
+mod alerts;
 mod args;
 mod ask;
 mod connect;
@@ -97,6 +98,7 @@ async fn act(args: &Args) -> Result<(), Failure> {
         Verb::Cache(cache) => traffic::cache(&to, cache, out).await,
         Verb::Fault(fault) => traffic::fault(&to, fault, out).await,
         Verb::Workflow(verb) => workflow::workflow(&to, verb, out).await,
+        Verb::Alerts { act } => alerts::alerts(&to, act.as_ref(), out).await,
         Verb::Doctor => setup::doctor(&to, out).await,
         Verb::Secret(secret) => setup::secret(&to, secret, out).await,
         Verb::Config(config) => setup::config(&to, config, out).await,

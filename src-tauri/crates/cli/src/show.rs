@@ -8,6 +8,7 @@ use crate::{
 };
 use flotilla_contract::{
     Event, EventKind, HealthReport, Millis, ServerId, ServerView,
+    alert::Severity,
     command::{DoctorFinding, DoctorLevel, ImportPlan, ImportSource, Outcome, Plan, SecretsInfo},
     frame::FleetSnapshot,
     gateway::BreakerState,
@@ -136,7 +137,7 @@ fn timestamp(at: Millis) -> Timestamp {
 }
 
 /// An instant as a person on this machine reads it.
-fn clock(at: Millis, zone: &TimeZone) -> String {
+pub(crate) fn clock(at: Millis, zone: &TimeZone) -> String {
     timestamp(at)
         .to_zoned(zone.clone())
         .strftime("%Y-%m-%d %H:%M:%S%.3f")
@@ -511,7 +512,12 @@ pub(crate) fn event(event: &Event, zone: &TimeZone, out: Out) -> String {
             BreakerState::Closed => Some(Colour::Green),
         },
         EventKind::Restarting { .. } | EventKind::Ceiling { .. } => Some(Colour::Yellow),
-        EventKind::Recovered { .. } => Some(Colour::Green),
+        EventKind::AlertFiring {
+            severity: Severity::Critical,
+            ..
+        } => Some(Colour::Red),
+        EventKind::AlertFiring { .. } => Some(Colour::Yellow),
+        EventKind::Recovered { .. } | EventKind::AlertResolved { .. } => Some(Colour::Green),
         _ => None,
     };
     let what = paint(event.what.word(), colour, out.colours);
@@ -621,6 +627,14 @@ fn says(what: &EventKind) -> String {
         } => {
             format!("{workflow}, run {run}: {message}")
         }
+        EventKind::AlertFiring {
+            rule,
+            severity,
+            summary,
+            ..
+        } => format!("{rule}, {}: {summary}", severity.word()),
+        EventKind::AlertResolved { rule, summary, .. } => format!("{rule}: {summary}"),
+        EventKind::AlertNotice { title, body, .. } => format!("{title}: {body}"),
         EventKind::EngineStarted { boot } => format!("boot {boot}"),
         EventKind::Registered
         | EventKind::Removed

@@ -1,6 +1,6 @@
 //! What differs between two fleets, and how deep it cuts.
 
-use crate::{Fleet, MetricsSpec, SourceSpec, TargetSpec, gateway, units};
+use crate::{Fleet, SourceSpec, gateway, units};
 use flotilla_contract::{
     ServerId, ServerSpec,
     spec::{
@@ -8,10 +8,7 @@ use flotilla_contract::{
         RestartWhen, Transport, Value,
     },
 };
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    fmt::Display,
-};
+use std::{collections::BTreeMap, fmt::Display};
 
 /// One change. A changed server is one change, however many of its fields differ.
 #[derive(Clone, Debug, PartialEq)]
@@ -217,23 +214,20 @@ fn settings(old: &Fleet, new: &Fleet) -> Vec<Change> {
     });
     own.chain(at_metrics(old, new))
         .chain(at_gateway(old, new))
+        .chain(at_alerts(old, new))
         .collect()
 }
 
 /// What is scraped and asked: names, and never what headers hold.
 fn at_metrics(old: &Fleet, new: &Fleet) -> Vec<Change> {
     let (old, new) = (&old.metrics, &new.metrics);
-    let by_name = |spec: &MetricsSpec| -> BTreeMap<String, TargetSpec> {
-        let named = spec.targets.iter().map(|it| (it.name.clone(), it.clone()));
-        named.collect()
-    };
-    let words = came_and_went(&by_name(old), &by_name(new));
-    let targets = words.into_iter().map(|(name, word)| Change {
+    let words = named(&old.targets, &new.targets, |target| &target.name);
+    let targets = words.map(|said| Change {
         server: None,
         kind: ChangeKind::Setting {
             field: "metrics.targets",
         },
-        sentence: format!("metrics.targets {name} {word}"),
+        sentence: format!("metrics.targets {said}"),
     });
     let shown = |source: &Option<SourceSpec>| {
         let url = source.as_ref().map(|it| without_credentials(&it.url));
@@ -254,22 +248,76 @@ fn at_metrics(old: &Fleet, new: &Fleet) -> Vec<Change> {
     targets.chain(source).collect()
 }
 
-/// What came, went or differs, by name.
-fn came_and_went<T: PartialEq>(
-    old: &BTreeMap<String, T>,
-    new: &BTreeMap<String, T>,
-) -> Vec<(String, &'static str)> {
-    let all: BTreeSet<&String> = old.keys().chain(new.keys()).collect();
-    let word = |name: &&String| match (old.get(*name), new.get(*name)) {
-        (None, Some(_)) => Some("added"),
-        (Some(_), None) => Some("removed"),
-        (Some(a), Some(b)) if a != b => Some("changed"),
-        _ => None,
+/// What differs of alerts, a sentence for each rule and channel; they hold at once.
+fn at_alerts(old: &Fleet, new: &Fleet) -> Vec<Change> {
+    let (old, new) = (&old.alerts, &new.alerts);
+    let change = |field: &'static str, sentence: String| Change {
+        server: None,
+        kind: ChangeKind::Setting { field },
+        sentence: format!("{field} {sentence}"),
     };
-    let words = all
-        .into_iter()
-        .filter_map(|name| Some((name.clone(), word(&name)?)));
-    words.collect()
+    let time = units::show_duration;
+    let mut changes: Vec<Change> = [
+        (
+            "alerts.defaults",
+            old.defaults.to_string(),
+            new.defaults.to_string(),
+        ),
+        (
+            "alerts.interval",
+            time(old.interval_ms),
+            time(new.interval_ms),
+        ),
+        (
+            "alerts.group_by",
+            old.group_by.join(", "),
+            new.group_by.join(", "),
+        ),
+        (
+            "alerts.group_wait",
+            time(old.group_wait_ms),
+            time(new.group_wait_ms),
+        ),
+        (
+            "alerts.group_interval",
+            time(old.group_interval_ms),
+            time(new.group_interval_ms),
+        ),
+        (
+            "alerts.repeat_interval",
+            time(old.repeat_interval_ms),
+            time(new.repeat_interval_ms),
+        ),
+    ]
+    .into_iter()
+    .filter(|(_, before, after)| before != after)
+    .map(|(field, before, after)| change(field, format!("{before} → {after}")))
+    .collect();
+    let rules = named(&old.rules, &new.rules, |rule| &rule.name);
+    changes.extend(rules.map(|said| change("alerts.rules", said)));
+    // What a channel is told with may be secret: only that it changed is said.
+    let channels = named(&old.channels, &new.channels, |channel| &channel.name);
+    changes.extend(channels.map(|said| change("alerts.channels", said)));
+    changes
+}
+
+/// Which of two lists of things with names were added, changed or removed.
+fn named<'a, T: PartialEq>(
+    old: &'a [T],
+    new: &'a [T],
+    name: impl Fn(&T) -> &str + Copy + 'a,
+) -> impl Iterator<Item = String> + 'a {
+    let there = move |list: &'a [T], wanted: &T| list.iter().find(|it| name(it) == name(wanted));
+    let after = new.iter().filter_map(move |it| match there(old, it) {
+        None => Some(format!("{}: added", name(it))),
+        Some(before) if before != it => Some(format!("{}: changed", name(it))),
+        Some(_) => None,
+    });
+    let gone = old
+        .iter()
+        .filter(move |it| there(new, it).is_none())
+        .map(move |it| format!("{}: removed", name(it)));
+    after.chain(gone)
 }
 
 /// Settings of the gateway hold at once, but for where and whether it listens.
@@ -328,12 +376,19 @@ impl Differences {
         old: &BTreeMap<String, Value>,
         new: &BTreeMap<String, Value>,
     ) -> bool {
-        let words = came_and_went(old, new);
-        for (name, word) in &words {
+        let before = self.fields.len();
+        let all: std::collections::BTreeSet<&String> = old.keys().chain(new.keys()).collect();
+        for name in all {
+            let word = match (old.get(name), new.get(name)) {
+                (None, Some(_)) => "added",
+                (Some(_), None) => "removed",
+                (Some(a), Some(b)) if a != b => "changed",
+                _ => continue,
+            };
             self.words.push(format!("{field} {name} {word}"));
             self.fields.push(format!("{field}.{name}"));
         }
-        !words.is_empty()
+        self.fields.len() > before
     }
 }
 

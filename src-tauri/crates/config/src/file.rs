@@ -2,6 +2,7 @@
 //! so that it can report every error at its place, and takes from here which keys exist.
 
 use flotilla_contract::{
+    alert::Severity,
     gateway::{Backoff, Balance, NamePolicy, Sharing},
     spec::{DependencyCondition, RestartWhen},
 };
@@ -18,9 +19,17 @@ macro_rules! table {
         struct $name { $( $(#[$field_about])* $field: $type, )* }
 
         impl $name {
-            const KEYS: &[&str] = &[$(stringify!($field)),*];
+            const KEYS: &[&str] = &[$(plain(stringify!($field))),*];
         }
     };
+}
+
+/// A field that is named like a word of Rust, as it stands in the file.
+const fn plain(field: &str) -> &str {
+    match field.as_bytes() {
+        [b'r', b'#', ..] => field.split_at(2).1,
+        _ => field,
+    }
 }
 
 table! {
@@ -44,6 +53,8 @@ table! {
         gateway: Option<Gateway>,
         /// What steps of workflows may do.
         workflows: Option<Workflows>,
+        /// Rules over the metrics, and who is told of what they find.
+        alerts: Option<Alerts>,
         /// The servers, by name.
         servers: Option<BTreeMap<Name, Server>>,
     }
@@ -168,6 +179,75 @@ table! {
         http_hosts: Option<Vec<String>>,
         /// Folders in which commands of steps may write besides their workspace and folders for temporary files, as absolute paths; ["/"] holds them to nothing (default []). It needs a kernel with Landlock; elsewhere commands are not held.
         writable: Option<Vec<String>>,
+    }
+}
+
+table! {
+    /// Alerts.
+    Alerts {
+        /// Whether the rules that come with Flotilla hold (default true). A rule of the file takes the place of one of the same name.
+        defaults: Option<bool>,
+        /// Distance of two evaluations, "1s" to "1h" (default "15s").
+        interval: Option<Duration>,
+        /// Alerts with the same values of these labels are told together, up to 10 labels (default ["alertname", "server"]).
+        #[schemars(length(max = 10))]
+        group_by: Option<Vec<String>>,
+        /// From the first alert of a group to its first message, "0s" to "1h" (default "10s").
+        group_wait: Option<Duration>,
+        /// From a message of a group to the next with something new, "1s" to "24h" (default "10s").
+        group_interval: Option<Duration>,
+        /// From a message of a group to the next that says the same, "1m" to "30d" (default "12h").
+        repeat_interval: Option<Duration>,
+        /// The rules.
+        rules: Option<Vec<AlertRuleTable>>,
+        /// Who is told.
+        channels: Option<Vec<ChannelTable>>,
+    }
+}
+
+table! {
+    /// When there is an alert.
+    AlertRuleTable {
+        /// Its name: letters, digits and underscores.
+        name: String,
+        /// The condition, such as `max by (server) (flotilla_rss_bytes) > 500000000`. Each series for which it holds is an alert.
+        expr: String,
+        /// How long it must hold before the alert fires, up to "30d" (default "0s").
+        r#for: Option<Duration>,
+        /// How long the alert goes on to fire when it holds no more, up to "30d" (default "0s").
+        keep_firing_for: Option<Duration>,
+        /// How bad it is (default `warning`).
+        severity: Option<Severity>,
+        /// Labels that its alerts have besides those of the series.
+        labels: Option<BTreeMap<String, String>>,
+        /// What is wrong, in a sentence; `{{ value }}` and `{{ LABEL }}` are filled in (default: the expression).
+        summary: Option<String>,
+        /// What it means and what to do, filled in like the summary.
+        description: Option<String>,
+        /// Where it is said what to do: an address, or the name of a workflow.
+        runbook: Option<String>,
+    }
+}
+
+table! {
+    /// Who is told of alerts.
+    ChannelTable {
+        /// Its name: letters, digits, hyphens and underscores.
+        name: String,
+        /// How it tells: `webhook`, `alertmanager`, `exec` or `desktop`.
+        kind: ChannelWord,
+        /// Of a webhook or an Alertmanager: where; may refer to `${secret:NAME}`.
+        url: Option<String>,
+        /// Of a webhook: what signs the body, such as "${secret:NAME}".
+        secret: Option<String>,
+        /// Of exec: program and arguments; it reads the message, as JSON, on its standard input.
+        command: Option<Vec<String>>,
+        /// Of exec: the program is ended after this long, "100ms" to "10m" (default "10s").
+        timeout: Option<Duration>,
+        /// The least severity that it is told of (default `info`).
+        severity: Option<Severity>,
+        /// Whether it is told of ends, too (default true).
+        resolved: Option<bool>,
     }
 }
 
@@ -546,6 +626,9 @@ pub(crate) mod keys {
     pub(crate) const TARGET: &[&str] = super::ScrapeTargetTable::KEYS;
     pub(crate) const SOURCE: &[&str] = super::MetricsSource::KEYS;
     pub(crate) const WORKFLOWS: &[&str] = super::Workflows::KEYS;
+    pub(crate) const ALERTS: &[&str] = super::Alerts::KEYS;
+    pub(crate) const ALERT_RULE: &[&str] = super::AlertRuleTable::KEYS;
+    pub(crate) const CHANNEL: &[&str] = super::ChannelTable::KEYS;
     pub(crate) const SERVER: &[&str] = super::Server::KEYS;
     pub(crate) const DEPENDENCY: &[&str] = super::DependencyTable::KEYS;
     pub(crate) const RESTART: &[&str] = super::Restart::KEYS;
@@ -592,6 +675,21 @@ schema_only! {
         Development,
         /// Health is checked every second.
         Test,
+    }
+}
+
+schema_only! {
+    /// How a channel tells.
+    #[schemars(rename_all = "snake_case")]
+    enum ChannelWord {
+        /// A POST of JSON, signed where there is a secret.
+        Webhook,
+        /// Alertmanager's API, version 2.
+        Alertmanager,
+        /// A program.
+        Exec,
+        /// A notification of the desktop.
+        Desktop,
     }
 }
 

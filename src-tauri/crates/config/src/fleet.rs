@@ -1,6 +1,7 @@
 use crate::{MetricsSpec, resolve};
 use flotilla_contract::{
     ServerId, ServerSpec,
+    alert::{AlertsSpec, ChannelKind},
     gateway::{Bucket, Exposure, GatewaySpec, PoolSpec, RetryPreset, Window},
     host::HostPattern,
     spec::{Transport, Value},
@@ -28,6 +29,8 @@ pub struct Fleet {
     pub http_hosts: Vec<HostPattern>,
     /// Folders in which commands of workflows may write besides their workspace (default none).
     pub writable: Vec<PathBuf>,
+    /// Rules over the metrics, and who is told.
+    pub alerts: AlertsSpec,
     /// The servers, in the order of the file.
     pub servers: Vec<ServerSpec>,
 }
@@ -84,6 +87,7 @@ impl Default for Fleet {
             metrics: MetricsSpec::default(),
             http_hosts: vec![HostPattern::Public],
             writable: Vec::new(),
+            alerts: AlertsSpec::default(),
             servers: Vec::new(),
         }
     }
@@ -113,7 +117,29 @@ impl Fleet {
                 used.entry(name.to_owned()).or_default();
             }
         }
+        // Those of channels belong to no server.
+        for channel in &self.alerts.channels {
+            for name in channel_texts(&channel.kind)
+                .into_iter()
+                .flat_map(resolve::secrets_in)
+            {
+                used.entry(name.to_owned()).or_default();
+            }
+        }
         used
+    }
+}
+
+/// The texts of a channel in which secrets may be referred to.
+fn channel_texts(kind: &ChannelKind) -> Vec<&str> {
+    match kind {
+        ChannelKind::Webhook { url, secret } => {
+            let secret = secret.as_deref();
+            std::iter::once(url.as_str()).chain(secret).collect()
+        }
+        ChannelKind::Alertmanager { url } => vec![url],
+        ChannelKind::Exec { command, .. } => command.iter().map(String::as_str).collect(),
+        ChannelKind::Desktop => Vec::new(),
     }
 }
 

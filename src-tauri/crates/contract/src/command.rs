@@ -4,6 +4,10 @@
 use crate::{
     Event, Millis, ServerId, ServerView, WireError,
     agent::{Agent, AgentFilter, AgentStats},
+    alert::{
+        Alert, AlertChange, AlertHistoryQuery, ChannelRef, ChannelTested, ChannelView, RuleView,
+        Silence, SilenceParams, SilenceRef,
+    },
     error::ErrorCode,
     frame::{EngineInfo, FleetSnapshot},
     gateway::{
@@ -234,6 +238,22 @@ commands! {
     "metrics.range" metrics_range MetricsRange(RangeQuery) -> RangeAnswer;
     #[doc = "Pages of metrics that are scraped, and how it stands with each."]
     "metrics.targets" metrics_targets MetricsTargets(Empty) -> Vec<ScrapeTarget>;
+    #[doc = "Alerts that are pending or fire, the worst first."]
+    "alerts.list" alerts_list AlertsList(Empty) -> Vec<Alert>;
+    #[doc = "Rules, with what their last evaluation gave."]
+    "alerts.rules" alerts_rules AlertsRules(Empty) -> Vec<RuleView>;
+    #[doc = "Changes of alerts, newest first."]
+    "alerts.history" alerts_history AlertsHistory(AlertHistoryQuery) -> Vec<AlertChange>;
+    #[doc = "Silences that hold or will, and those that ended within a day."]
+    "alerts.silences" alerts_silences AlertsSilences(Empty) -> Vec<Silence>;
+    #[doc = "Tell nobody of some alerts, for a time."]
+    "alerts.silence" alerts_silence AlertsSilence(SilenceParams) -> Silence;
+    #[doc = "End a silence."]
+    "alerts.unsilence" alerts_unsilence AlertsUnsilence(SilenceRef) -> Silence;
+    #[doc = "Channels that tell of alerts, and what they could not tell."]
+    "alerts.channels" alerts_channels AlertsChannels(Empty) -> Vec<ChannelView>;
+    #[doc = "Send a test message over a channel, once, and wait for its end."]
+    "alerts.test_channel" alerts_test_channel AlertsTestChannel(ChannelRef) -> ChannelTested;
     #[doc = "Agents of the registry."]
     "agents.list" agents_list AgentsList(AgentFilter) -> Vec<Agent>;
     #[doc = "The registry in numbers."]

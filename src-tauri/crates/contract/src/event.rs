@@ -2,6 +2,7 @@
 
 use crate::{
     InstanceId, Millis, ServerId,
+    alert::Severity,
     gateway::BreakerState,
     state::{HealthReport, LastExit},
     workflow::{RunState, StepState},
@@ -207,6 +208,44 @@ pub enum EventKind {
         /// What.
         message: String,
     },
+    /// An alert fires.
+    #[serde(rename = "alert:firing")]
+    AlertFiring {
+        /// Its id.
+        alert: String,
+        /// Name of its rule.
+        rule: String,
+        /// How bad it is.
+        severity: Severity,
+        /// What is wrong.
+        summary: String,
+        /// The value that fulfils the condition.
+        value: f64,
+    },
+    /// An alert has ended.
+    #[serde(rename = "alert:resolved")]
+    AlertResolved {
+        /// Its id.
+        alert: String,
+        /// Name of its rule.
+        rule: String,
+        /// How bad it was.
+        severity: Severity,
+        /// What was wrong.
+        summary: String,
+        /// How long it fired, in milliseconds.
+        fired_ms: u64,
+    },
+    /// A channel of the kind `desktop` tells the person at the screen.
+    #[serde(rename = "alert:notice")]
+    AlertNotice {
+        /// What is to be read first.
+        title: String,
+        /// The rest.
+        body: String,
+        /// The worst of what it tells.
+        severity: Severity,
+    },
     /// The engine is up.
     #[serde(rename = "engine:started")]
     EngineStarted {
@@ -245,6 +284,9 @@ impl EventKind {
             Self::WorkflowRun { .. } => "workflow:run",
             Self::WorkflowStep { .. } => "workflow:step",
             Self::WorkflowNotice { .. } => "workflow:notice",
+            Self::AlertFiring { .. } => "alert:firing",
+            Self::AlertResolved { .. } => "alert:resolved",
+            Self::AlertNotice { .. } => "alert:notice",
             Self::EngineStarted { .. } => "engine:started",
             Self::EngineStopped => "manager:shutdown",
         }

@@ -11,6 +11,7 @@
 #![warn(missing_docs)]
 
 pub mod agent;
+pub mod alert;
 pub mod command;
 pub mod dashboard;
 pub mod error;

@@ -1,6 +1,7 @@
 //! The composition: what an engine is made of, how it starts and ends.
 
 use crate::{
+    alerts::{self, Alerts},
     api::{Boot, Options, StartError},
     clients::Clients,
     clock,
@@ -100,6 +101,7 @@ pub(crate) struct Core {
     pub(crate) imports: Imports,
     pub(crate) clients: Clients,
     pub(crate) workflows: Workflows,
+    pub(crate) alerts: Alerts,
     pub(crate) listeners: Mutex<Vec<Listener>>,
     pub(crate) notices: Mutex<Vec<String>>,
     pub(crate) sample_interval: Duration,
@@ -219,6 +221,14 @@ impl Core {
             runs.clone(),
             events.clone(),
         );
+        let (alerts, said) = Alerts::new(
+            home.path(),
+            mark.narrow(&boot),
+            events.clone(),
+            secrets.clone(),
+            loaded.fleet.alerts.clone(),
+        );
+        notices.extend(said);
         let core = Arc::new(Self {
             home,
             token: uuid::Uuid::new_v4().simple().to_string()
@@ -249,6 +259,7 @@ impl Core {
             imports: Imports::default(),
             clients,
             workflows,
+            alerts,
             runs,
             listeners: Mutex::default(),
             notices: Mutex::new(notices),
@@ -266,7 +277,7 @@ impl Core {
     }
 
     fn run_tasks(self: Arc<Self>) {
-        let tasks: [(&str, flotilla_supervisor::Boxed<()>); 10] = [
+        let tasks: [(&str, flotilla_supervisor::Boxed<()>); 11] = [
             ("views", Box::pin(crate::views::publish(self.clone()))),
             ("sampling", Box::pin(sampling::run(self.clone()))),
             ("config", Box::pin(crate::config::watch(self.clone()))),
@@ -278,6 +289,7 @@ impl Core {
                 }),
             ),
             ("agents", Box::pin(crate::agents::follow(self.clone()))),
+            ("alerts", Box::pin(alerts::run(self.clone()))),
             ("gateway", Box::pin(crate::gateway::follow(self.clone()))),
             (
                 "memory",
@@ -431,6 +443,8 @@ impl Core {
         self.tell(None, &caller, EventKind::EngineStopped);
         self.ending.cancel();
         self.gateway.end();
+        self.alerts.close();
+        alerts::keep(self, u64::MAX).await;
         self.workflows.close().await;
         let left = self
             .supervisor

@@ -17,6 +17,10 @@ use flotilla_config::{
 use flotilla_contract::{
     Caller, ErrorCode, Handler, ServerId, ServerView, WireError,
     agent::{Agent, AgentFilter, AgentStats},
+    alert::{
+        Alert, AlertChange, AlertHistoryQuery, ChannelRef, ChannelTested, ChannelView, RuleView,
+        Silence, SilenceParams, SilenceRef,
+    },
     command::{
         AddParams, AgentEnable, CallParams, CancelParams, CheckParams, CheckedConfig, ConfigText,
         ConfigWritten, DoctorFinding, EditParams, Empty, EnableParams, EventPage, EventQuery,
@@ -689,6 +693,54 @@ impl Handler for Core {
 
     async fn metrics_targets(&self, _: &Caller, _: Empty) -> Result<Vec<ScrapeTarget>, WireError> {
         Ok(self.kept()?.targets())
+    }
+
+    async fn alerts_list(&self, _: &Caller, _: Empty) -> Result<Vec<Alert>, WireError> {
+        Ok(self.alerts.list())
+    }
+
+    async fn alerts_rules(&self, _: &Caller, _: Empty) -> Result<Vec<RuleView>, WireError> {
+        Ok(self.alerts.rules())
+    }
+
+    async fn alerts_history(
+        &self,
+        _: &Caller,
+        params: AlertHistoryQuery,
+    ) -> Result<Vec<AlertChange>, WireError> {
+        Ok(self.alerts.history(params.limit))
+    }
+
+    async fn alerts_silences(&self, _: &Caller, _: Empty) -> Result<Vec<Silence>, WireError> {
+        Ok(self.alerts.silences())
+    }
+
+    async fn alerts_silence(
+        &self,
+        caller: &Caller,
+        params: SilenceParams,
+    ) -> Result<Silence, WireError> {
+        self.silence(caller, params).await
+    }
+
+    async fn alerts_unsilence(
+        &self,
+        caller: &Caller,
+        params: SilenceRef,
+    ) -> Result<Silence, WireError> {
+        self.unsilence(caller, params.id).await
+    }
+
+    async fn alerts_channels(&self, _: &Caller, _: Empty) -> Result<Vec<ChannelView>, WireError> {
+        Ok(self.alerts.channels())
+    }
+
+    async fn alerts_test_channel(
+        &self,
+        _: &Caller,
+        params: ChannelRef,
+    ) -> Result<ChannelTested, WireError> {
+        self.alerts.test(&params.name).await
     }
 
     async fn workflow_list(&self, _: &Caller, _: Empty) -> Result<Vec<WorkflowInfo>, WireError> {

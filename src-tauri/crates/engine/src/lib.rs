@@ -9,7 +9,7 @@
 //! # Its tasks
 //! `views` turns changes into deltas (at most one per 60 ms; asleep while nothing changes). `sampling` ticks every
 //! sampling interval. `config` waits for the file to change. `facts` writes what was learned about servers. `agents`
-//! follows tools, `gateway` tells the gateway what the fleet looks like. Commands run in tasks of their own: a caller that goes away does not stop a command half-way.
+//! follows tools, `alerts` evaluates rules and tells of what they find, `gateway` tells the gateway what the fleet looks like. Commands run in tasks of their own: a caller that goes away does not stop a command half-way.
 //!
 //! # Its queues
 //! Deltas and ticks: 64 per subscriber, then it starts afresh with a snapshot. Log readers hold a position in each ring.
@@ -25,6 +25,7 @@
 //! over a restart.
 
 mod agents;
+mod alerts;
 mod api;
 mod clients;
 mod clock;

@@ -10,7 +10,7 @@ use crate::{
     },
 };
 use flotilla_contract::{
-    Millis, ServerId,
+    InstanceId, Millis, ServerId,
     metric::{Metric, MetricAnswer, MetricQuery, MetricSeries, Sum},
 };
 use std::{
@@ -24,6 +24,8 @@ use std::{
 const OWN: &str = "flotilla";
 /// Name of the source of what is known of single tools.
 const TOOLS: &str = "flotilla tools";
+/// Name of the source of what is written for rules of alerts.
+const FACTS: &str = "flotilla facts";
 /// Points of a line, when the query does not say how far they are apart.
 const POINTS: u64 = 1_000;
 /// No time is later: 2^53, beyond which the wire's numbers are not exact.
@@ -40,6 +42,7 @@ pub struct History {
     store: SharedStore,
     keeper: Arc<Mutex<Keeper<SeriesKey>>>,
     tools: Arc<Mutex<Keeper<ToolKey>>>,
+    facts: Arc<Mutex<Keeper<Fact>>>,
 }
 
 /// What is known of a single tool of a server: a metric of calls, kept in the store alone, as `flotilla_tool_` and its word.
@@ -51,6 +54,49 @@ pub struct ToolKey {
     pub server: ServerId,
     /// The server's own name of it.
     pub tool: String,
+}
+
+/// What is known at the moment at which rules of alerts are evaluated, kept in the store alone, as `flotilla_` and its word.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Fact {
+    word: &'static str,
+    server: ServerId,
+    /// A second label: its name and its value.
+    part: (&'static str, String),
+    counts: bool,
+}
+
+impl Fact {
+    /// Of an instance.
+    #[must_use]
+    pub fn of_instance(word: &'static str, of: &InstanceId) -> Self {
+        Self {
+            word,
+            server: of.server.clone(),
+            part: ("instance", of.index.to_string()),
+            counts: false,
+        }
+    }
+
+    /// Of a tool; an empty name stands for the whole server.
+    #[must_use]
+    pub fn of_tool(word: &'static str, server: &ServerId, tool: &str) -> Self {
+        Self {
+            word,
+            server: server.clone(),
+            part: ("tool", tool.to_owned()),
+            counts: false,
+        }
+    }
+
+    /// A counter of a server.
+    #[must_use]
+    pub fn counted(word: &'static str, server: &ServerId) -> Self {
+        Self {
+            counts: true,
+            ..Self::of_tool(word, server, "")
+        }
+    }
 }
 
 /// Ticks that were kept.
@@ -127,6 +173,7 @@ impl History {
         Self {
             keeper: Keeper::of(&store, OWN),
             tools: Keeper::of(&store, TOOLS),
+            facts: Keeper::of(&store, FACTS),
             store,
         }
     }
@@ -165,6 +212,28 @@ impl History {
             ];
             let name = format!("{OWN}_tool_{}", bare_word(key.metric));
             Some((SeriesName::new(&name, labels).ok()?, Kind::Gauge))
+        })
+    }
+
+    /// Keeps what rules of alerts ask for, as [`record`](Self::record) does.
+    ///
+    /// # Errors
+    /// When the store does not take the row.
+    pub fn record_facts(&self, at: Millis, samples: &[(Fact, f32)]) -> Result<(), Error> {
+        let mut facts = self.facts.lock().unwrap_or_else(PoisonError::into_inner);
+        facts.record(&self.store, at, samples, |fact| {
+            let labels = [
+                ("job", OWN.into()),
+                ("server", fact.server.as_str().into()),
+                (fact.part.0, fact.part.1.as_str().into()),
+            ];
+            let kind = if fact.counts {
+                Kind::Counter
+            } else {
+                Kind::Gauge
+            };
+            let name = format!("{OWN}_{}", fact.word);
+            Some((SeriesName::new(&name, labels).ok()?, kind))
         })
     }
 

@@ -44,7 +44,7 @@ pub mod scrape;
 pub mod store;
 
 pub use expose::{Family, Format, Kind, Labels, Page};
-pub use history::{History, Recalled, ToolKey};
+pub use history::{Fact, History, Recalled, ToolKey};
 pub use live::{Live, Recorded};
 pub use page::{MAX_PAGE_BYTES, MAX_PAGE_SAMPLES, PageError, page};
 pub use process::{Sampler, Totals, TreeSample, totals};

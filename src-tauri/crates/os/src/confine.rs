@@ -32,9 +32,7 @@ pub fn confined<T: Send>(writable: &[PathBuf], work: impl FnOnce() -> T + Send) 
 
 #[cfg(target_os = "linux")]
 fn version() -> Option<u32> {
-    use landlock::{
-        ABI, AccessFs, CompatLevel, Compatible as _, Ruleset, RulesetAttr as _,
-    };
+    use landlock::{ABI, AccessFs, CompatLevel, Compatible as _, Ruleset, RulesetAttr as _};
     // The newest version whose every right to write the kernel knows. What it allows is not made, only asked for.
     let known = |abi: ABI| {
         let ruleset = Ruleset::default()

@@ -11,6 +11,7 @@ use std::{
 /// Which crates of ours each crate may build on. Siblings have no arrows between them; the engine alone wires them.
 const ARROWS: &[(&str, &[&str])] = &[
     ("flotilla-agents", &["contract", "os"]),
+    ("flotilla-alerts", &["contract", "os"]),
     (
         "flotilla-cli",
         &["contract", "engine", "os", "remote", "server"],
@@ -25,6 +26,7 @@ const ARROWS: &[(&str, &[&str])] = &[
         "flotilla-engine",
         &[
             "agents",
+            "alerts",
             "config",
             "contract",
             "gateway",

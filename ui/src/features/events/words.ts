@@ -98,6 +98,15 @@ export function say(event: Event): Said {
       };
     case 'workflow:notice':
       return { sentence: `${event.workflow}, run ${event.run}: ${event.message}`, shape: null };
+    case 'alert:firing':
+      return {
+        sentence: `Alert ${event.rule}: ${event.summary}`,
+        shape: event.severity === 'critical' ? 'failed' : event.severity === 'warning' ? 'degraded' : null,
+      };
+    case 'alert:resolved':
+      return { sentence: `Alert ${event.rule} has ended: ${event.summary}`, shape: null };
+    case 'alert:notice':
+      return { sentence: `${event.title}: ${event.body}`, shape: null };
     case 'engine:started':
       return { sentence: 'The engine started', shape: null };
     case 'manager:shutdown':
@@ -155,6 +164,7 @@ export const GROUPS = [
     ],
   },
   { id: 'health', label: 'Health', kinds: ['server:health', 'server:unhealthy', 'server:tools', 'server:recovered'] },
+  { id: 'alerts', label: 'Alerts', kinds: ['alert:firing', 'alert:resolved'] },
   { id: 'traffic', label: 'Traffic', kinds: ['gateway:breaker'] },
   {
     id: 'people',

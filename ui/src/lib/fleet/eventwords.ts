@@ -118,6 +118,14 @@ function say(event: Event): Omit<EventLine, 'who'> {
       };
     case 'workflow:notice':
       return { text: `${event.workflow}, run ${event.run}: ${event.message}`, icon: 'workflows', loud: true };
+    case 'alert:firing':
+      return event.severity === 'critical'
+        ? { text: `${event.rule}: ${event.summary}`, status: 'failed', icon: 'warning', loud: true }
+        : { text: `${event.rule}: ${event.summary}`, icon: 'warning', loud: event.severity === 'warning' };
+    case 'alert:resolved':
+      return { text: `${event.rule} has ended: ${event.summary}`, icon: 'warning', loud: false };
+    case 'alert:notice':
+      return { text: `${event.title}: ${event.body}`, icon: 'warning', loud: false };
     case 'engine:started':
       return { text: 'Engine started', icon: 'fleets', loud: false };
     case 'manager:shutdown':

@@ -31,11 +31,16 @@ const MOST_TOOLS: usize = 2_000;
 const TTL: RangeInclusive<u64> = 1..=2_592_000_000;
 
 impl Fields<'_> {
-    fn number_into<T: TryFrom<i64>>(&self, key: &str, range: RangeInclusive<i64>, into: &mut T) {
+    pub(super) fn number_into<T: TryFrom<i64>>(
+        &self,
+        key: &str,
+        range: RangeInclusive<i64>,
+        into: &mut T,
+    ) {
         set(into, self.get(key).and_then(|node| node.number(range)));
     }
 
-    fn duration_into(&self, key: &str, range: RangeInclusive<u64>, into: &mut u64) {
+    pub(super) fn duration_into(&self, key: &str, range: RangeInclusive<u64>, into: &mut u64) {
         set(into, self.get(key).and_then(|node| node.duration(range)));
     }
 
@@ -43,11 +48,11 @@ impl Fields<'_> {
         set(into, self.get(key).and_then(|node| node.decimal(range)));
     }
 
-    fn boolean_into(&self, key: &str, into: &mut bool) {
+    pub(super) fn boolean_into(&self, key: &str, into: &mut bool) {
         set(into, self.get(key).and_then(|node| node.boolean()));
     }
 
-    fn word_into<T: Copy>(&self, key: &str, words: &[(&str, T)], into: &mut T) {
+    pub(super) fn word_into<T: Copy>(&self, key: &str, words: &[(&str, T)], into: &mut T) {
         set(into, self.get(key).and_then(|node| node.word(words)));
     }
 
@@ -56,7 +61,7 @@ impl Fields<'_> {
     }
 
     /// A key that nobody would read is a finding.
-    fn without_effect(&self, key: &str, when: &str) {
+    pub(super) fn without_effect(&self, key: &str, when: &str) {
         if let Some(node) = self.get(key) {
             node.wrong(format!("{key} has no effect {when}; remove it"));
         }

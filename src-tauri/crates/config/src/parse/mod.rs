@@ -1,5 +1,6 @@
 //! From the text of `fleet.toml` to a [`Fleet`], or to everything that is wrong with it.
 
+mod alerts;
 mod cross;
 mod gateway;
 mod metrics;
@@ -129,6 +130,9 @@ fn fleet(file: &Fields<'_>) -> Fleet {
         if let Some(folders) = workflows.get("writable").and_then(|node| node.list()) {
             fleet.writable = folders.iter().filter_map(folder).collect();
         }
+    }
+    if let Some(table) = file.get("alerts").and_then(|node| node.table()) {
+        alerts::alerts(&table.allow(keys::ALERTS), &mut fleet.alerts);
     }
     let defaults = defaults(file, &fleet);
     let servers = file

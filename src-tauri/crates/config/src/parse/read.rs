@@ -376,6 +376,22 @@ impl<'a> Node<'a> {
         })
     }
 
+    /// The tables of a list: `[[key]]`, or inline ones in brackets.
+    pub(super) fn tables(&self) -> Option<Vec<Fields<'a>>> {
+        if let Source::Item(Item::ArrayOfTables(tables)) = &self.item {
+            let tables = tables.iter().enumerate().map(|(index, table)| Fields {
+                findings: self.findings,
+                table: table as &dyn TableLike,
+                path: format!("{}[{index}]", self.path),
+                at: table.span().map_or(self.at, |span| span.start),
+            });
+            return Some(tables.collect());
+        }
+        let nodes = self.as_list();
+        let nodes = nodes.or_else(|| self.refuse("tables, each under [[…]]"))?;
+        Some(nodes.iter().filter_map(Node::table).collect())
+    }
+
     pub(super) fn table(&self) -> Option<Fields<'a>> {
         self.as_table().or_else(|| self.refuse("a table"))
     }

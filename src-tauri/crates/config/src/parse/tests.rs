@@ -1111,9 +1111,52 @@ fn a_fleet_tells_what_changed_in_its_metrics_and_no_header() {
         sentences,
         [
             "metrics.disk 1GiB → 2GiB",
-            "metrics.targets a changed",
-            "metrics.targets b added",
+            "metrics.targets a: changed",
+            "metrics.targets b: added",
             "metrics.source none → http://prom/",
+        ]
+    );
+}
+
+#[test]
+fn what_is_wrong_with_alerts() {
+    check(
+        "[alerts]\ninterval = \"1ms\"\ngroup_by = [\"a-b\"]\n[[alerts.rules]]\nname = \"Hot\"\nexpr = \"heat >\"\nfro = \"5m\"\n[[alerts.rules]]\nexpr = \"a > 1\"\nlabels.severity = \"x\"\n[[alerts.channels]]\nname = \"x\"\nkind = \"pager\"\n[[alerts.channels]]\nname = \"y\"\nkind = \"exec\"\nurl = \"http://x\"\n",
+        &[
+            "2:12 alerts.interval: found \"1ms\"; accepted is a duration from \"1s\" to \"1h\"",
+            "3:13 alerts.group_by[0]: found \"a-b\"; accepted is up to 64 letters, digits and underscores, no digit first",
+            "6:8 alerts.rules[0].expr: column 7 of the expression: found the end; accepted is a number",
+            "7:1 alerts.rules[0].fro: unknown key \"fro\"; accepted are name, expr, for, keep_firing_for, severity, labels, summary, description, runbook",
+            "8:1 alerts.rules[1]: name is not given; accepted is a name such as \"MemoryHigh\"",
+            "10:8 alerts.rules[1].labels.severity: \"severity\" cannot be given; accepted are up to 64 letters, digits and underscores, no digit first, but not alertname and severity",
+            "13:8 alerts.channels[0].kind: found \"pager\"; accepted is \"webhook\" or \"alertmanager\" or \"exec\" or \"desktop\"",
+            "14:1 alerts.channels[1]: command is not given; accepted is a list of program and arguments",
+            "17:7 alerts.channels[1].url: url has no effect on a channel of the kind exec; remove it",
+        ],
+    );
+}
+
+#[test]
+fn alerts_are_read_whole() {
+    let fleet = parse(
+        "[alerts]\ndefaults = false\ngroup_by = []\n[[alerts.rules]]\nname = \"Hot\"\nexpr = \"heat > 5\"\nfor = \"5m\"\nseverity = \"critical\"\n[[alerts.channels]]\nname = \"hook\"\nkind = \"webhook\"\nurl = \"http://x/${secret:path}\"\nsecret = \"${secret:key}\"\n",
+    )
+    .unwrap();
+    let rule = &fleet.alerts.rules[0];
+    assert_eq!((rule.for_ms, rule.summary.as_str()), (300_000, "heat > 5"));
+    assert!(fleet.alerts.group_by.is_empty() && !fleet.alerts.defaults);
+    let secrets: Vec<String> = fleet.secrets().into_keys().collect();
+    assert_eq!(secrets, ["key", "path"]);
+    // What signs is not shown where a change is told.
+    let told = crate::diff(&crate::Fleet::default(), &fleet);
+    let told: Vec<&str> = told.iter().map(|c| c.sentence.as_str()).collect();
+    assert_eq!(
+        told,
+        [
+            "alerts.defaults true → false",
+            "alerts.group_by alertname, server → ",
+            "alerts.rules Hot: added",
+            "alerts.channels hook: added",
         ]
     );
 }

@@ -1,0 +1,174 @@
+//! The rules that come with Flotilla. Thresholds: those of the deployment checklist and of the runbook, on the series that the engine keeps.
+
+use flotilla_contract::alert::{AlertRule, Severity};
+use std::collections::BTreeMap;
+
+/// Minutes in milliseconds.
+const MIN: u64 = 60_000;
+
+/// Name, expression, `for` in milliseconds, severity, whether it is about calls, summary, description.
+type Row = (
+    &'static str,
+    &'static str,
+    u64,
+    Severity,
+    bool,
+    &'static str,
+    &'static str,
+);
+
+const RULES: &[Row] = &[
+    (
+        "ServerFailed",
+        "max by (server, instance) (flotilla_failed) > 0",
+        0,
+        Severity::Critical,
+        false,
+        "{{ server }} has failed",
+        "Its process ended more often than its restart policy allows, or it cannot be started. Its log says why; a start begins anew.",
+    ),
+    (
+        "ServerUnhealthy",
+        "min by (server, instance) (flotilla_health) < 0.5",
+        MIN,
+        Severity::Warning,
+        false,
+        "{{ server }} is unhealthy",
+        "It runs, but its health check fails. Its health says what was asked and answered.",
+    ),
+    (
+        "ServerRestarted",
+        "max by (server, instance) (increase(flotilla_restarts[10m])) > 0",
+        0,
+        Severity::Info,
+        false,
+        "{{ server }} was restarted",
+        "Its process ended and was started again within the last ten minutes.",
+    ),
+    (
+        "ServerRestartsOften",
+        "max by (server, instance) (increase(flotilla_restarts[10m])) >= 3",
+        0,
+        Severity::Warning,
+        false,
+        "{{ server }} was restarted {{ value }} times in 10 minutes",
+        "It keeps ending. Its log and its last exits say why.",
+    ),
+    (
+        "BreakerOpen",
+        "max by (server, tool) (flotilla_breaker_open) > 0",
+        0,
+        Severity::Warning,
+        true,
+        "The circuit breaker of {{ server }} {{ tool }} is open",
+        "Calls are refused, because too many failed. It lets some through by itself after a while.",
+    ),
+    (
+        "CallErrors",
+        "max by (server) (avg_over_time(flotilla_call_error_percent[5m])) > 2",
+        5 * MIN,
+        Severity::Warning,
+        true,
+        "{{ value }} % of the calls of {{ server }} fail",
+        "More than 2 % failed over 5 minutes.",
+    ),
+    (
+        "CallErrorsHigh",
+        "max by (server) (avg_over_time(flotilla_call_error_percent[5m])) > 5",
+        5 * MIN,
+        Severity::Critical,
+        true,
+        "{{ value }} % of the calls of {{ server }} fail",
+        "More than 5 % failed over 5 minutes.",
+    ),
+    (
+        "CallsSlow",
+        "max by (server) (avg_over_time(flotilla_call_p95_ms[5m])) > 8000",
+        5 * MIN,
+        Severity::Warning,
+        true,
+        "5 of 100 calls of {{ server }} take longer than {{ value }} ms",
+        "The 95th percentile is above 8 s.",
+    ),
+    (
+        "CallsVerySlow",
+        "max by (server) (avg_over_time(flotilla_call_p95_ms[5m])) > 10000",
+        5 * MIN,
+        Severity::Critical,
+        true,
+        "5 of 100 calls of {{ server }} take longer than {{ value }} ms",
+        "The 95th percentile is above 10 s.",
+    ),
+    (
+        "MemoryNearLimit",
+        "max by (server, instance) (flotilla_memory_percent) > 80",
+        10 * MIN,
+        Severity::Warning,
+        false,
+        "{{ server }} uses {{ value }} % of the memory that it may",
+        "At its limit it is restarted. Raise limits.rss, or look for a leak.",
+    ),
+    (
+        "MemoryAtLimit",
+        "max by (server, instance) (flotilla_memory_percent) > 90",
+        10 * MIN,
+        Severity::Critical,
+        false,
+        "{{ server }} uses {{ value }} % of the memory that it may",
+        "At its limit it is restarted. Raise limits.rss, or look for a leak.",
+    ),
+    (
+        "RateLimited",
+        "sum by (server) (increase(flotilla_rate_limited[1m])) > 100",
+        0,
+        Severity::Warning,
+        false,
+        "{{ value }} calls of {{ server }} met a rate limit within a minute",
+        "A client calls more than it may. Raise the limit if that is legitimate.",
+    ),
+    (
+        "CollectorDown",
+        "up < 1",
+        2 * MIN,
+        Severity::Warning,
+        false,
+        "The metrics of {{ job }} at {{ instance }} cannot be read",
+        "What its page would show has a gap.",
+    ),
+];
+
+/// The rules, each as if it stood in the file.
+#[must_use]
+pub fn standard() -> Vec<AlertRule> {
+    let rule = |(name, expr, for_ms, severity, calls, summary, description): &Row| AlertRule {
+        name: (*name).to_owned(),
+        expr: (*expr).to_owned(),
+        for_ms: *for_ms,
+        keep_firing_for_ms: 0,
+        severity: *severity,
+        labels: if *calls {
+            BTreeMap::from([("about".to_owned(), "calls".to_owned())])
+        } else {
+            BTreeMap::new()
+        },
+        summary: (*summary).to_owned(),
+        description: (*description).to_owned(),
+        runbook: None,
+    };
+    RULES.iter().map(rule).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use flotilla_contract::alert::expr::Expr;
+
+    #[test]
+    fn they_can_be_read_and_have_one_name_each() {
+        let mut names = std::collections::BTreeSet::new();
+        for rule in standard() {
+            assert!(rule.expr.parse::<Expr>().is_ok(), "{}", rule.expr);
+            assert!(names.insert(rule.name));
+        }
+    }
+}

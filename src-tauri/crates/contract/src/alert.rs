@@ -1,0 +1,405 @@
+//! Alerts: rules, what they found, silences, and the channels that tell people.
+
+pub mod expr;
+
+use crate::{Millis, metric::LabelMatch};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+/// How bad it is; the worst is the greatest.
+#[derive(
+    Clone,
+    Copy,
+    Debug,
+    Default,
+    PartialEq,
+    Eq,
+    PartialOrd,
+    Ord,
+    Hash,
+    Serialize,
+    Deserialize,
+    JsonSchema,
+)]
+#[serde(rename_all = "snake_case")]
+pub enum Severity {
+    /// Good to know.
+    Info,
+    /// Somebody should look at it.
+    #[default]
+    Warning,
+    /// Somebody must look at it now.
+    Critical,
+}
+
+impl Severity {
+    /// Its word.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Info => "info",
+            Self::Warning => "warning",
+            Self::Critical => "critical",
+        }
+    }
+}
+
+/// `[alerts]` of `fleet.toml`, every default filled in.
+#[derive(Clone, Debug, PartialEq)]
+pub struct AlertsSpec {
+    /// Whether the rules that come with Flotilla hold (default true). A rule of the file takes the place of one of the same name.
+    pub defaults: bool,
+    /// Distance of two evaluations, in milliseconds (default 15 s).
+    pub interval_ms: u64,
+    /// Alerts with the same values of these labels are told together (default `alertname` and `server`).
+    pub group_by: Vec<String>,
+    /// From the first alert of a group to its first message, in milliseconds (default 10 s).
+    pub group_wait_ms: u64,
+    /// From a message of a group to the next with something new, in milliseconds (default 10 s).
+    pub group_interval_ms: u64,
+    /// From a message of a group to the next that says the same, in milliseconds (default 12 h).
+    pub repeat_interval_ms: u64,
+    /// The rules of the file.
+    pub rules: Vec<AlertRule>,
+    /// Who is told.
+    pub channels: Vec<ChannelSpec>,
+}
+
+impl Default for AlertsSpec {
+    fn default() -> Self {
+        Self {
+            defaults: true,
+            interval_ms: 15_000,
+            group_by: vec!["alertname".into(), "server".into()],
+            group_wait_ms: 10_000,
+            group_interval_ms: 10_000,
+            repeat_interval_ms: 12 * 3_600_000,
+            rules: Vec::new(),
+            channels: Vec::new(),
+        }
+    }
+}
+
+/// When there is an alert.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct AlertRule {
+    /// Its name; the label `alertname` of its alerts.
+    pub name: String,
+    /// The condition: see [`expr`]. Each series for which it holds is an alert.
+    pub expr: String,
+    /// How long it must hold, in milliseconds, before the alert fires (default 0).
+    pub for_ms: u64,
+    /// How long the alert goes on to fire when it holds no more, in milliseconds (default 0).
+    pub keep_firing_for_ms: u64,
+    /// How bad it is.
+    pub severity: Severity,
+    /// Labels that its alerts have besides those of the series.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub labels: BTreeMap<String, String>,
+    /// What is wrong, in a sentence. `{{ value }}` and `{{ LABEL }}` are filled in.
+    pub summary: String,
+    /// What it means and what to do, filled in like the summary.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub description: String,
+    /// Where it is said what to do: an address, or the name of a workflow.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub runbook: Option<String>,
+}
+
+/// Who is told of alerts.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ChannelSpec {
+    /// Its name.
+    pub name: String,
+    /// What kind it is.
+    pub kind: ChannelKind,
+    /// The least severity that it is told of (default info).
+    pub severity: Severity,
+    /// Whether it is told of ends, too (default true).
+    pub resolved: bool,
+}
+
+/// How a channel tells.
+#[derive(Clone, Debug, PartialEq)]
+pub enum ChannelKind {
+    /// A POST of JSON. Texts may refer to secrets, `${secret:NAME}`.
+    Webhook {
+        /// Where.
+        url: String,
+        /// Signs the body, HMAC-SHA256.
+        secret: Option<String>,
+    },
+    /// Alertmanager's API, version 2.
+    Alertmanager {
+        /// Its base address.
+        url: String,
+    },
+    /// A program that reads the message on its standard input.
+    Exec {
+        /// Program and arguments; no shell.
+        command: Vec<String>,
+        /// It is ended after this long, in milliseconds (default 10 s).
+        timeout_ms: u64,
+    },
+    /// A notification of the desktop, while a window is attached.
+    Desktop,
+}
+
+impl ChannelKind {
+    /// Its word in `fleet.toml`.
+    #[must_use]
+    pub fn word(&self) -> &'static str {
+        match self {
+            Self::Webhook { .. } => "webhook",
+            Self::Alertmanager { .. } => "alertmanager",
+            Self::Exec { .. } => "exec",
+            Self::Desktop => "desktop",
+        }
+    }
+}
+
+/// How an alert is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum AlertState {
+    /// The condition holds, not yet for long enough.
+    Pending,
+    /// It fires.
+    Firing,
+    /// It has ended.
+    Resolved,
+}
+
+impl AlertState {
+    /// Its word.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Pending => "pending",
+            Self::Firing => "firing",
+            Self::Resolved => "resolved",
+        }
+    }
+}
+
+/// An alert.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Alert {
+    /// Its identity: the same labels, the same id, over restarts of the engine too.
+    pub id: String,
+    /// How it is.
+    pub state: AlertState,
+    /// How bad it is.
+    pub severity: Severity,
+    /// All labels, with `alertname` and `severity`.
+    pub labels: BTreeMap<String, String>,
+    /// What is wrong.
+    pub summary: String,
+    /// What it means and what to do.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub description: String,
+    /// Where it is said what to do.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub runbook: Option<String>,
+    /// The condition.
+    pub expr: String,
+    /// The value when it last held.
+    pub value: f64,
+    /// Since when the condition holds.
+    pub since: Millis,
+    /// Since when it fires.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fired: Option<Millis>,
+    /// When it ended.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ended: Option<Millis>,
+    /// The silence because of which nobody is told.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub silenced: Option<u64>,
+    /// What tells more, so that nobody is told of this one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub inhibited: Option<String>,
+}
+
+impl Alert {
+    /// The server it is about.
+    #[must_use]
+    pub fn server(&self) -> Option<&str> {
+        self.labels.get("server").map(String::as_str)
+    }
+
+    /// The rule it comes from.
+    #[must_use]
+    pub fn rule(&self) -> &str {
+        self.labels.get("alertname").map_or("", String::as_str)
+    }
+}
+
+/// How a rule is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum RuleState {
+    /// It was not evaluated yet.
+    Waiting,
+    /// There is no series it asks for, so it can find nothing.
+    Absent,
+    /// The condition holds of none.
+    Inactive,
+    /// It holds, not yet for long enough.
+    Pending,
+    /// At least one alert fires.
+    Firing,
+    /// It could not be evaluated; its alerts stay as they were.
+    Failed,
+}
+
+impl RuleState {
+    /// Its word.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Waiting => "waiting",
+            Self::Absent => "absent",
+            Self::Inactive => "inactive",
+            Self::Pending => "pending",
+            Self::Firing => "firing",
+            Self::Failed => "failed",
+        }
+    }
+}
+
+/// A rule and what its last evaluation gave.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct RuleView {
+    /// The rule.
+    #[serde(flatten)]
+    pub rule: AlertRule,
+    /// Whether it comes with Flotilla.
+    pub standard: bool,
+    /// How it is.
+    pub state: RuleState,
+    /// When it was evaluated.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub at: Option<Millis>,
+    /// Series that had a value.
+    pub series: u32,
+    /// The value that comes nearest to the condition, or goes furthest beyond it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub value: Option<f64>,
+    /// Why it could not be evaluated.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub error: Option<String>,
+}
+
+/// A time in which nobody is told of some alerts. One that begins later is a maintenance window.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Silence {
+    /// Its number.
+    pub id: u64,
+    /// Which alerts; all of them must hold.
+    pub matchers: Vec<LabelMatch>,
+    /// From when.
+    pub from: Millis,
+    /// Until when.
+    pub to: Millis,
+    /// Who made it.
+    pub by: String,
+    /// Why.
+    pub comment: String,
+}
+
+/// A silence to be made.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct SilenceParams {
+    /// Which alerts; at least one matcher, all of them must hold.
+    pub matchers: Vec<LabelMatch>,
+    /// From when (default: now).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub from: Option<Millis>,
+    /// How long, in milliseconds: a minute to 90 days.
+    pub for_ms: u64,
+    /// Why.
+    #[serde(default)]
+    pub comment: String,
+}
+
+/// A silence.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct SilenceRef {
+    /// Its number.
+    pub id: u64,
+}
+
+/// What happened to alerts.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct AlertHistoryQuery {
+    /// How many at most (default 100).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub limit: Option<u32>,
+}
+
+/// A change of an alert, as it is remembered.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct AlertChange {
+    /// When.
+    pub at: Millis,
+    /// The alert as it was then.
+    pub alert: Alert,
+}
+
+/// A channel, and how it went.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct ChannelView {
+    /// Its name.
+    pub name: String,
+    /// `webhook`, `alertmanager`, `exec` or `desktop`.
+    pub kind: String,
+    /// Where to, as the file says it, without a login.
+    pub to: String,
+    /// The least severity that it is told of.
+    pub severity: Severity,
+    /// Messages that arrived.
+    pub sent: u64,
+    /// Messages that were given up.
+    pub lost: u64,
+    /// Messages that wait.
+    pub waiting: u32,
+    /// When one last arrived.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last: Option<Millis>,
+    /// Why the last try failed, unless one arrived since.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub error: Option<String>,
+    /// The latest messages that were given up, oldest first.
+    pub dead: Vec<DeadLetter>,
+}
+
+/// A message that was given up.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct DeadLetter {
+    /// When.
+    pub at: Millis,
+    /// Why.
+    pub error: String,
+    /// Of what it told, a line each.
+    pub alerts: Vec<String>,
+}
+
+/// A channel.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ChannelRef {
+    /// Its name.
+    pub name: String,
+}
+
+/// A test message arrived.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct ChannelTested {
+    /// How long it took, in milliseconds.
+    pub took_ms: u64,
+}

@@ -1,0 +1,96 @@
+//! Alerts: a server that fails is told of to a real receiver, once, over a restart too; when it is mended, that is told.
+
+use axum::{Router, body::Bytes, extract::State, http::HeaderMap, routing::post};
+use flotilla_contract::{
+    alert::{Alert, AlertState},
+    command::AlertsList,
+    state::Status,
+};
+use flotilla_tests::{Bed, fixture};
+use serde_json::Value;
+use std::time::Duration;
+use tokio::sync::mpsc;
+
+type Told = mpsc::UnboundedReceiver<(HeaderMap, Value)>;
+
+async fn receiver() -> (String, Told) {
+    let (tell, told) = mpsc::unbounded_channel();
+    let take = |State(tell): State<mpsc::UnboundedSender<_>>, head: HeaderMap, body: Bytes| async move {
+        let body: Value = serde_json::from_slice(&body).expect("JSON");
+        let _ = tell.send((head, body));
+    };
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0")
+        .await
+        .expect("a port");
+    let url = format!("http://{}/", listener.local_addr().expect("an address"));
+    let app = Router::new().route("/", post(take)).with_state(tell);
+    tokio::spawn(async move { axum::serve(listener, app).await });
+    (url, told)
+}
+
+async fn next(told: &mut Told) -> Value {
+    let told = tokio::time::timeout(Duration::from_secs(40), told.recv()).await;
+    told.expect("a message in time").expect("a message").1
+}
+
+async fn firing(bed: &Bed) -> Vec<Alert> {
+    let alerts = bed.run::<AlertsList>(Default::default()).await;
+    let mut alerts = alerts.expect("alerts");
+    alerts.retain(|alert| alert.state == AlertState::Firing && alert.rule() == "ServerFailed");
+    alerts
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_server_that_fails_is_told_of_and_its_mending_too() {
+    let (url, mut told) = receiver().await;
+    let settings = format!(
+        "[alerts]\ninterval = \"1s\"\ngroup_wait = \"0s\"\ngroup_interval = \"1s\"\n\
+         [[alerts.channels]]\nname = \"hook\"\nkind = \"webhook\"\nurl = {url:?}\nsecret = \"key\"\nseverity = \"critical\"\n"
+    );
+    let never = "restart = { max_restarts = 0, delays = [\"50ms\"] }";
+    let config = |flags: &str| fixture("flaky", flags, never) + &settings;
+    let mut bed = Bed::new(&config("--crash-at-once 1")).await;
+    bed.until("flaky", |v| v.status == Status::Failed).await;
+
+    let message = next(&mut told).await;
+    assert_eq!(message["status"], "firing");
+    let alert = &message["alerts"][0];
+    assert_eq!(alert["labels"]["alertname"], "ServerFailed");
+    assert_eq!(alert["labels"]["server"], "flaky");
+    assert_eq!(alert["summary"], "flaky has failed");
+    let said = bed.cli_says(0, &["alerts"]);
+    assert!(said.contains("flaky has failed"), "{said}");
+    let said = bed.cli_says(0, &["alerts", "test", "hook"]);
+    assert!(said.contains("hook took the test message"), "{said}");
+    assert_eq!(next(&mut told).await["test"], true);
+    let said = bed.cli_says(
+        0,
+        &["alerts", "silence", "alertname=Nothing", "--for", "10m"],
+    );
+    assert!(said.contains("alertname=Nothing"), "{said}");
+
+    // Another engine on the same home knows it, the same one, and the silence.
+    let before = firing(&bed).await;
+    bed.stop_engine();
+    bed.start_engine().await;
+    let after = firing(&bed).await;
+    assert_eq!(after.len(), 1);
+    assert_eq!(
+        (&after[0].id, after[0].fired),
+        (&before[0].id, before[0].fired)
+    );
+    assert!(bed.cli_says(0, &["alerts", "silences"]).contains("Nothing"));
+
+    // Mended: the next word is its end, not its failure again.
+    bed.write_config(&config(""));
+    bed.until("flaky", |v| v.status == Status::Running).await;
+    let message = next(&mut told).await;
+    assert_eq!(message["status"], "resolved", "{message}");
+    assert_eq!(message["alerts"][0]["id"], after[0].id.as_str());
+    let said = bed.cli_says(0, &["alerts", "history"]);
+    assert!(said.contains("fires") && said.contains("ended"), "{said}");
+    assert!(
+        bed.cli_says(0, &["alerts", "rules"])
+            .contains("ServerFailed")
+    );
+}
