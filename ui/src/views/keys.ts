@@ -9,6 +9,7 @@ const NUMBERED: readonly Place[] = [
   'traffic',
   'workflows',
   'metrics',
+  'alerts',
   'logs',
   'agents',
   'fleets',
@@ -22,6 +23,7 @@ const GO: Record<string, Place> = {
   l: 'logs',
   a: 'agents',
   f: 'fleets',
+  e: 'alerts',
   u: 'settings',
 };
 /** How long `G` waits for its second key. */

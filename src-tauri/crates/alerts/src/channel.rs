@@ -60,8 +60,11 @@ pub enum TestError {
 pub struct Channels {
     reach: Arc<dyn Reach>,
     sender: Arc<send::Sender>,
-    all: Mutex<BTreeMap<String, (Arc<Channel>, JoinHandle<()>)>>,
+    all: Mutex<BTreeMap<String, Running>>,
 }
+
+/// A channel and what tells it.
+type Running = (Arc<Channel>, JoinHandle<()>);
 
 struct Channel {
     spec: ChannelSpec,

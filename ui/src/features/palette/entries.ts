@@ -103,6 +103,7 @@ const PLACES: [title: string, icon: IconName, address: string, keys: readonly st
   ['Logs', 'logs', href('logs'), ['G', 'L']],
   ['Agents', 'agents', href('agents'), ['G', 'A']],
   ['Fleets', 'fleets', href('fleets'), ['G', 'F']],
+  ['Alerts', 'bell', href('alerts'), ['G', 'E']],
   ['Settings', 'settings', href('settings'), ['G', 'U']],
 ];
 

@@ -99,6 +99,61 @@ export interface AgentWork {
   last_at?: number;
 }
 
+/** An alert. */
+export interface Alert {
+  /** Its identity: the same labels, the same id, over restarts of the engine too. */
+  id: string;
+  /** How it is. */
+  state: AlertState;
+  /** How bad it is. */
+  severity: Severity;
+  /** All labels, with `alertname` and `severity`. */
+  labels: Record<string, string>;
+  /** What is wrong. */
+  summary: string;
+  /** What it means and what to do. */
+  description?: string;
+  /** Where it is said what to do. */
+  runbook?: string;
+  /** The condition. */
+  expr: string;
+  /** The value when it last held. */
+  value: number;
+  /** Since when the condition holds. */
+  since: number;
+  /** Since when it fires. */
+  fired?: number;
+  /** When it ended. */
+  ended?: number;
+  /** The silence because of which nobody is told. */
+  silenced?: number;
+  /** What tells more, so that nobody is told of this one. */
+  inhibited?: string;
+}
+
+/** A change of an alert, as it is remembered. */
+export interface AlertChange {
+  /** When. */
+  at: number;
+  /** The alert as it was then. */
+  alert: Alert;
+}
+
+/** What happened to alerts. */
+export interface AlertHistoryQuery {
+  /** How many at most (default 100). */
+  limit?: number;
+}
+
+/** How an alert is. */
+export type AlertState =
+  /** The condition holds, not yet for long enough. */
+  | "pending"
+  /** It fires. */
+  | "firing"
+  /** It has ended. */
+  | "resolved";
+
 /** A step of a run that is under way asks a person: to approve, or to say what becomes of it. */
 export interface Asking {
   /** The run. */
@@ -448,6 +503,42 @@ export interface Capability {
   output_schema: unknown;
 }
 
+/** A channel. */
+export interface ChannelRef {
+  /** Its name. */
+  name: string;
+}
+
+/** A test message arrived. */
+export interface ChannelTested {
+  /** How long it took, in milliseconds. */
+  took_ms: number;
+}
+
+/** A channel, and how it went. */
+export interface ChannelView {
+  /** Its name. */
+  name: string;
+  /** `webhook`, `alertmanager`, `exec` or `desktop`. */
+  kind: string;
+  /** Where to, as the file says it, without a login. */
+  to: string;
+  /** The least severity that it is told of. */
+  severity: Severity;
+  /** Messages that arrived. */
+  sent: number;
+  /** Messages that were given up. */
+  lost: number;
+  /** Messages that wait. */
+  waiting: number;
+  /** When one last arrived. */
+  last?: number;
+  /** Why the last try failed, unless one arrived since. */
+  error?: string;
+  /** The latest messages that were given up, oldest first. */
+  dead: DeadLetter[];
+}
+
 /** What one health check asks. */
 export type Check =
   /** The server answers as an MCP server, with the tools it had. */
@@ -697,6 +788,16 @@ export interface ConfigWritten {
   changes: string[];
   /** Servers that are new in the file. */
   added: ServerId[];
+}
+
+/** A message that was given up. */
+export interface DeadLetter {
+  /** When. */
+  at: number;
+  /** Why. */
+  error: string;
+  /** Of what it told, a line each. */
+  alerts: string[];
 }
 
 /** A server that must be up first. */
@@ -1064,6 +1165,44 @@ export type EventKind =
     workflow: string;
     /** What. */
     message: string;
+  }
+  /** An alert fires. */
+  | {
+    kind: "alert:firing";
+    /** Its id. */
+    alert: string;
+    /** Name of its rule. */
+    rule: string;
+    /** How bad it is. */
+    severity: Severity;
+    /** What is wrong. */
+    summary: string;
+    /** The value that fulfils the condition. */
+    value: number;
+  }
+  /** An alert has ended. */
+  | {
+    kind: "alert:resolved";
+    /** Its id. */
+    alert: string;
+    /** Name of its rule. */
+    rule: string;
+    /** How bad it was. */
+    severity: Severity;
+    /** What was wrong. */
+    summary: string;
+    /** How long it fired, in milliseconds. */
+    fired_ms: number;
+  }
+  /** A channel of the kind `desktop` tells the person at the screen. */
+  | {
+    kind: "alert:notice";
+    /** What is to be read first. */
+    title: string;
+    /** The rest. */
+    body: string;
+    /** The worst of what it tells. */
+    severity: Severity;
   }
   /** The engine is up. */
   | {
@@ -2164,6 +2303,55 @@ export interface RollbackParams {
   reason?: string;
 }
 
+/** How a rule is. */
+export type RuleState =
+  /** It was not evaluated yet. */
+  | "waiting"
+  /** There is no series it asks for, so it can find nothing. */
+  | "absent"
+  /** The condition holds of none. */
+  | "inactive"
+  /** It holds, not yet for long enough. */
+  | "pending"
+  /** At least one alert fires. */
+  | "firing"
+  /** It could not be evaluated; its alerts stay as they were. */
+  | "failed";
+
+/** A rule and what its last evaluation gave. */
+export interface RuleView {
+  /** Its name; the label `alertname` of its alerts. */
+  name: string;
+  /** The condition: see `expr`. Each series for which it holds is an alert. */
+  expr: string;
+  /** How long it must hold, in milliseconds, before the alert fires (default 0). */
+  for_ms: number;
+  /** How long the alert goes on to fire when it holds no more, in milliseconds (default 0). */
+  keep_firing_for_ms: number;
+  /** How bad it is. */
+  severity: Severity;
+  /** Labels that its alerts have besides those of the series. */
+  labels?: Record<string, string>;
+  /** What is wrong, in a sentence. `{{ value }}` and `{{ LABEL }}` are filled in. */
+  summary: string;
+  /** What it means and what to do, filled in like the summary. */
+  description?: string;
+  /** Where it is said what to do: an address, or the name of a workflow. */
+  runbook?: string;
+  /** Whether it comes with Flotilla. */
+  standard: boolean;
+  /** How it is. */
+  state: RuleState;
+  /** When it was evaluated. */
+  at?: number;
+  /** Series that had a value. */
+  series: number;
+  /** The value that comes nearest to the condition, or goes furthest beyond it. */
+  value?: number;
+  /** Why it could not be evaluated. */
+  error?: string;
+}
+
 /** What can be done with a run. */
 export type RunAct =
   /** Start nothing new. */
@@ -2512,6 +2700,15 @@ export interface ServerView {
   revision: number;
 }
 
+/** How bad it is; the worst is the greatest. */
+export type Severity =
+  /** Good to know. */
+  | "info"
+  /** Somebody should look at it. */
+  | "warning"
+  /** Somebody must look at it now. */
+  | "critical";
+
 /** Whose connection a call to a server travels on. */
 export type Sharing =
   /**
@@ -2524,6 +2721,40 @@ export type Sharing =
    * standard streams has a process for each.
    */
   | "per_client";
+
+/** A time in which nobody is told of some alerts. One that begins later is a maintenance window. */
+export interface Silence {
+  /** Its number. */
+  id: number;
+  /** Which alerts; all of them must hold. */
+  matchers: LabelMatch[];
+  /** From when. */
+  from: number;
+  /** Until when. */
+  to: number;
+  /** Who made it. */
+  by: string;
+  /** Why. */
+  comment: string;
+}
+
+/** A silence to be made. */
+export interface SilenceParams {
+  /** Which alerts; at least one matcher, all of them must hold. */
+  matchers: LabelMatch[];
+  /** From when (default: now). */
+  from?: number;
+  /** How long, in milliseconds: a minute to 90 days. */
+  for_ms: number;
+  /** Why. */
+  comment?: string;
+}
+
+/** A silence. */
+export interface SilenceRef {
+  /** Its number. */
+  id: number;
+}
 
 /** One word for a screen, derived from process, health and admin. */
 export type Status =
@@ -3088,6 +3319,22 @@ export interface Commands {
   "metrics.range": { params: RangeQuery; result: RangeAnswer };
   /** Pages of metrics that are scraped, and how it stands with each. */
   "metrics.targets": { params: Empty; result: ScrapeTarget[] };
+  /** Alerts that are pending or fire, the worst first. */
+  "alerts.list": { params: Empty; result: Alert[] };
+  /** Rules, with what their last evaluation gave. */
+  "alerts.rules": { params: Empty; result: RuleView[] };
+  /** Changes of alerts, newest first. */
+  "alerts.history": { params: AlertHistoryQuery; result: AlertChange[] };
+  /** Silences that hold or will, and those that ended within a day. */
+  "alerts.silences": { params: Empty; result: Silence[] };
+  /** Tell nobody of some alerts, for a time. */
+  "alerts.silence": { params: SilenceParams; result: Silence };
+  /** End a silence. */
+  "alerts.unsilence": { params: SilenceRef; result: Silence };
+  /** Channels that tell of alerts, and what they could not tell. */
+  "alerts.channels": { params: Empty; result: ChannelView[] };
+  /** Send a test message over a channel, once, and wait for its end. */
+  "alerts.test_channel": { params: ChannelRef; result: ChannelTested };
   /** Agents of the registry. */
   "agents.list": { params: AgentFilter; result: Agent[] };
   /** The registry in numbers. */

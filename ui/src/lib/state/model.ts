@@ -1,6 +1,7 @@
 import { createContext } from 'svelte';
 import { now } from '$kit/now.svelte';
 import type { Transport } from '$lib/transport';
+import { Alerts } from './alerts.svelte';
 import { Events } from './events.svelte';
 import { Fleet } from './fleet.svelte';
 import { Gateway } from './gateway.svelte';
@@ -16,6 +17,7 @@ export class Model {
   readonly metrics: Metrics;
   readonly gateway: Gateway;
   readonly workflows: Workflows;
+  readonly alerts: Alerts;
 
   constructor(readonly transport: Transport) {
     this.link = new Link(transport);
@@ -24,6 +26,7 @@ export class Model {
     this.metrics = new Metrics(transport, (samples) => this.fleet.sampled(samples));
     this.gateway = new Gateway(transport, () => this.metrics.pausedAt !== undefined);
     this.workflows = new Workflows(transport);
+    this.alerts = new Alerts(transport);
   }
 
   /** Begins to follow the engine; the returned function ends it. */
@@ -35,6 +38,7 @@ export class Model {
       this.metrics.start(),
       this.gateway.start(),
       this.workflows.start(),
+      this.alerts.start(),
     ];
     return () => ends.forEach((end) => end());
   }

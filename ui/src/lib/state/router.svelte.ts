@@ -4,6 +4,7 @@ export const PLACES = [
   'traffic',
   'workflows',
   'metrics',
+  'alerts',
   'logs',
   'agents',
   'fleets',

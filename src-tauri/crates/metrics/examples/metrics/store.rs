@@ -7,7 +7,7 @@ use flotilla_metrics::{
     store::{Function, Options, Query, Select, SeriesName, Store},
 };
 use std::{
-    path::PathBuf,
+    path::Path,
     time::{Duration, Instant},
 };
 
@@ -23,7 +23,7 @@ pub(crate) fn run() -> Result<(), Box<dyn std::error::Error>> {
     done
 }
 
-fn pages(folder: &PathBuf) -> Result<(), Box<dyn std::error::Error>> {
+fn pages(folder: &Path) -> Result<(), Box<dyn std::error::Error>> {
     let rounds: Vec<String> = (0..16)
         .map(|round| exposition::page(10_000, round))
         .collect();
@@ -70,7 +70,7 @@ fn pages(folder: &PathBuf) -> Result<(), Box<dyn std::error::Error>> {
     Ok(())
 }
 
-fn sizes(folder: &PathBuf) -> Result<(), Box<dyn std::error::Error>> {
+fn sizes(folder: &Path) -> Result<(), Box<dyn std::error::Error>> {
     println!(
         "bytes a sample on disk, 250 series of 480 samples at 15 s (Prometheus: compacted chunks, without its index):"
     );
@@ -101,7 +101,7 @@ fn sizes(folder: &PathBuf) -> Result<(), Box<dyn std::error::Error>> {
     Ok(())
 }
 
-fn queries(folder: &PathBuf) -> Result<(), Box<dyn std::error::Error>> {
+fn queries(folder: &Path) -> Result<(), Box<dyn std::error::Error>> {
     let mut store = Store::open(Options::new(folder))?;
     let source = store.source("bench");
     for i in 0..50 {
