@@ -256,7 +256,10 @@ async fn commands_are_confirmed_once_for_each_text_before_they_run() {
     let asked: Unconfirmed = serde_json::from_value(detail.expect("a detail")).expect("it");
     assert_eq!(asked.commands[0].command, "echo one > said");
     let said = bed.cli_says(2, &["workflow", "run", "new"]);
-    assert!(said.contains("--yes"), "{said}");
+    assert!(
+        said.contains("a: echo one > said") && said.contains("--yes"),
+        "{said}"
+    );
     let other = RunParams {
         confirm: Some("0".repeat(64)),
         ..params.clone()

@@ -21,7 +21,7 @@ use flotilla_contract::{
     },
 };
 use serde_json::{Map, Value};
-use std::{fmt::Write as _, path::Path};
+use std::{fmt::Write as _, io::IsTerminal as _, path::Path};
 
 pub(crate) async fn workflow(to: &Engine, verb: &Workflow, out: Out) -> Result<(), Failure> {
     match verb {
@@ -110,7 +110,7 @@ async fn begin(to: &Engine, args: &RunWorkflow) -> Result<RunSummary, Failure> {
     let mut params = start(to, args).await?;
     let failure = match to.run::<WorkflowRun>(params.clone()).await {
         Ok(run) => return Ok(run),
-        Err(error) => Failure::from(error),
+        Err(failure) => failure,
     };
     let asked: Option<Unconfirmed> = failure
         .detail(ErrorCode::Unconfirmed)
@@ -131,13 +131,17 @@ async fn begin(to: &Engine, args: &RunWorkflow) -> Result<RunSummary, Failure> {
     if let Some(confinement) = &asked.plan.confinement {
         let _ = writeln!(what, "{confinement}.");
     }
-    if args.yes {
-        eprint!("{what}");
-    } else if !confirm(&what, "Run them?")? {
-        return Err(Failure::other("failed to start it: it was not confirmed"));
+    if !args.yes {
+        if !std::io::stdin().is_terminal() {
+            // Nobody can be asked here; what would be asked is said all the same.
+            eprint!("{what}");
+        }
+        if !confirm(&what, "Run them?")? {
+            return Err(Failure::other("failed to start it: it was not confirmed"));
+        }
     }
     params.confirm = Some(asked.hash);
-    Ok(to.run::<WorkflowRun>(params).await?)
+    to.run::<WorkflowRun>(params).await
 }
 
 async fn act(

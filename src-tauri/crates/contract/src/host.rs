@@ -76,7 +76,7 @@ impl FromStr for HostPattern {
             }
             _ => host.to_ascii_lowercase(),
         };
-        let plain = inside.is_some()
+        let plain = (inside.is_some() && !below)
             || host.split('.').all(|label| {
                 !label.is_empty()
                     && label
