@@ -1,10 +1,11 @@
-//! Desktop notifications: a server failed, a server recovered, what a channel of the kind `desktop` tells. Few, or they are switched off.
+//! Desktop notifications: a server failed, a server recovered, a run asks, what a channel of the kind `desktop` tells. Few, or they are switched off.
 
 use crate::{host::Host, link::Piece};
 use flotilla_contract::{
     Event, EventKind,
     alert::Severity,
     frame::{Topic, Update},
+    workflow::StepState,
 };
 use std::{
     collections::HashMap,
@@ -41,34 +42,48 @@ impl Limit {
     }
 }
 
-/// Title and text of an event that deserves one.
-fn words(event: &Event) -> Option<(String, String, bool)> {
+/// About what, title and text of an event that deserves one, and whether something is wrong.
+fn words(event: &Event) -> Option<(String, String, String, bool)> {
     if let EventKind::AlertNotice {
         title,
         body,
         severity,
     } = &event.what
     {
+        // What is about no server is told apart by its title.
+        let about = event.server.as_ref().map_or(title.as_str(), |s| s.as_str());
         let bad = *severity == Severity::Critical;
-        return Some((title.clone(), body.clone(), bad));
+        return Some((about.to_owned(), title.clone(), body.clone(), bad));
+    }
+    if let EventKind::WorkflowStep {
+        run,
+        workflow,
+        step,
+        state: StepState::Waiting,
+        why,
+    } = &event.what
+    {
+        let title = format!("{workflow} asks");
+        return Some((format!("run {run} {step}"), title, why.clone(), true));
     }
     let server = event.server.as_ref()?;
-    match &event.what {
-        EventKind::Failed { error, .. } => Some((format!("{server} failed"), error.clone(), true)),
+    let (title, body, failed) = match &event.what {
+        EventKind::Failed { error, .. } => (format!("{server} failed"), error.clone(), true),
         EventKind::Recovered { attempts } => {
             let restarts = if *attempts == 1 {
                 "restart"
             } else {
                 "restarts"
             };
-            Some((
+            (
                 format!("{server} recovered"),
                 format!("It works again after {attempts} {restarts}."),
                 false,
-            ))
+            )
         }
-        _ => None,
-    }
+        _ => return None,
+    };
+    Some((server.to_string(), title, body, failed))
 }
 
 pub(crate) fn watch(app: &AppHandle) {
@@ -86,13 +101,10 @@ pub(crate) fn watch(app: &AppHandle) {
                 continue;
             };
             for event in &events {
-                let Some((title, body, failed)) = words(event) else {
+                let Some((about, title, body, failed)) = words(event) else {
                     continue;
                 };
-                // What is about no server is told apart by its title.
-                let server = event.server.as_ref().map_or(title.as_str(), |s| s.as_str());
-                let server = server.to_owned();
-                if limit.allows(Instant::now(), &server, failed)
+                if limit.allows(Instant::now(), &about, failed)
                     && let Err(error) = app.notification().builder().title(title).body(body).show()
                 {
                     debug!(%error, "no notification");
