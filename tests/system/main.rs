@@ -17,4 +17,5 @@ mod reference;
 mod storm;
 mod surfaces;
 mod templates;
+mod triggers;
 mod workflow;

@@ -199,6 +199,13 @@ pub(crate) enum Workflow {
         #[arg(long, value_name = "STEP", requires = "run")]
         step: Option<String>,
     },
+    /// List what starts workflows without a person: schedules with their next times, events, webhooks
+    #[command(alias = "triggers")]
+    Schedules,
+    /// Let a trigger start runs, whatever its definition says
+    Enable(ThisTrigger),
+    /// Let a trigger start no runs, whatever its definition says; what waits for it is dropped
+    Disable(ThisTrigger),
     /// Start nothing new in a run
     Pause(ThisRun),
     /// Let a paused run go on
@@ -251,6 +258,14 @@ pub(crate) struct RunWorkflow {
 pub(crate) struct ThisRun {
     /// Number of the run
     pub(crate) run: u64,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct ThisTrigger {
+    /// Name of the workflow
+    pub(crate) workflow: String,
+    /// Name of the trigger; can be left out when there is only one
+    pub(crate) trigger: Option<String>,
 }
 
 #[derive(Debug, clap::Args)]

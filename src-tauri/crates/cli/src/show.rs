@@ -635,6 +635,14 @@ fn says(what: &EventKind) -> String {
         } => format!("{rule}, {}: {summary}", severity.word()),
         EventKind::AlertResolved { rule, summary, .. } => format!("{rule}: {summary}"),
         EventKind::AlertNotice { title, body, .. } => format!("{title}: {body}"),
+        EventKind::WorkflowTrigger {
+            workflow,
+            trigger,
+            outcome,
+            why,
+        } => {
+            format!("{workflow}, trigger {trigger}: {}: {why}", outcome.word())
+        }
         EventKind::EngineStarted { boot } => format!("boot {boot}"),
         EventKind::Registered
         | EventKind::Removed

@@ -1,25 +1,27 @@
 //! Commands about workflows.
 
 use crate::{
-    args::{RunWorkflow, ThisStep, Workflow},
+    args::{RunWorkflow, ThisStep, ThisTrigger, Workflow},
     ask::Engine,
     exit::{Failure, all_reached},
     setup::confirm,
-    show::Out,
+    show::{self, Out},
     table::{Align, Cell, Colour, render},
 };
 use flotilla_contract::{
     ErrorCode,
     command::{
         WorkflowAct, WorkflowList, WorkflowPlanCmd, WorkflowReplay, WorkflowRun, WorkflowRuns,
-        WorkflowShow, WorkflowStep, WorkflowValidate, WorkflowView, WorkflowWait,
+        WorkflowSchedules, WorkflowShow, WorkflowStep, WorkflowTriggerDisable,
+        WorkflowTriggerEnable, WorkflowValidate, WorkflowView, WorkflowWait,
     },
     workflow::{
         Finding, ReplayParams, RunAct, RunActParams, RunParams, RunQuery, RunRef, RunState,
-        RunSummary, RunView, StepRef, StepState, Unconfirmed, WorkflowInfo, WorkflowPlan,
-        WorkflowRef, WorkflowText,
+        RunSummary, RunView, StepRef, StepState, TriggerRef, TriggerView, Unconfirmed, WorkflowInfo,
+        WorkflowPlan, WorkflowRef, WorkflowText,
     },
 };
+use jiff::tz::TimeZone;
 use serde_json::{Map, Value};
 use std::{fmt::Write as _, io::IsTerminal as _, path::Path};
 
@@ -84,6 +86,18 @@ pub(crate) async fn workflow(to: &Engine, verb: &Workflow, out: Out) -> Result<(
             let runs = to.run::<WorkflowRuns>(query).await?;
             out.json_or(&runs, || runs_table(&runs, out))
         }
+        Workflow::Schedules => {
+            let triggers = to.run::<WorkflowSchedules>(Default::default()).await?;
+            out.json_or(&triggers, || triggers_table(&triggers, out))
+        }
+        Workflow::Enable(this) => {
+            let view = to.run::<WorkflowTriggerEnable>(this_trigger(this)).await?;
+            out.json_or(&view, || triggers_table(std::slice::from_ref(&view), out))
+        }
+        Workflow::Disable(this) => {
+            let view = to.run::<WorkflowTriggerDisable>(this_trigger(this)).await?;
+            out.json_or(&view, || triggers_table(std::slice::from_ref(&view), out))
+        }
         Workflow::Pause(this) => act(to, this.run, None, RunAct::Pause, Map::new(), out).await,
         Workflow::Resume(this) => act(to, this.run, None, RunAct::Resume, Map::new(), out).await,
         Workflow::Cancel(this) => act(to, this.run, None, RunAct::Cancel, Map::new(), out).await,
@@ -142,6 +156,13 @@ async fn begin(to: &Engine, args: &RunWorkflow) -> Result<RunSummary, Failure> {
     }
     params.confirm = Some(asked.hash);
     to.run::<WorkflowRun>(params).await
+}
+
+fn this_trigger(this: &ThisTrigger) -> TriggerRef {
+    TriggerRef {
+        workflow: this.workflow.clone(),
+        trigger: this.trigger.clone(),
+    }
 }
 
 async fn act(
@@ -287,6 +308,50 @@ fn runs_table(runs: &[RunSummary], out: Out) -> String {
         ]
     };
     let rows: Vec<_> = runs.iter().map(row).collect();
+    render(&columns, &rows, out.colours)
+}
+
+fn triggers_table(triggers: &[TriggerView], out: Out) -> String {
+    if triggers.is_empty() {
+        return "Nothing starts a workflow without a person. A definition says so under `on`; docs/workflows.md has how.\n".into();
+    }
+    let columns = [
+        ("WORKFLOW", Align::Left),
+        ("TRIGGER", Align::Left),
+        ("ON", Align::Left),
+        ("NEXT", Align::Left),
+        ("LAST", Align::Left),
+        ("WHY", Align::Left),
+    ];
+    let row = |view: &TriggerView| -> Vec<Cell> {
+        let zone = view
+            .timezone
+            .as_ref()
+            .map_or(String::new(), |zone| format!(" {zone}"));
+        let next = match (view.enabled, view.next.first()) {
+            (false, _) => Cell("off".into(), Some(Colour::Yellow)),
+            (true, Some(at)) => show::clock(*at, &TimeZone::system()).into(),
+            (true, None) => String::new().into(),
+        };
+        let last = match (&view.last, &view.last_run) {
+            (_, Some(run)) => Cell(
+                format!("run {} {}", run.run, run.state.word()),
+                colour(run.state),
+            ),
+            (Some(last), None) => last.outcome.word().to_owned().into(),
+            (None, None) => String::new().into(),
+        };
+        let why = view.why.clone().or_else(|| view.last.as_ref()?.why.clone());
+        vec![
+            view.workflow.clone().into(),
+            view.trigger.clone().into(),
+            format!("{}{zone}", view.what).into(),
+            next,
+            last,
+            why.unwrap_or_default().into(),
+        ]
+    };
+    let rows: Vec<_> = triggers.iter().map(row).collect();
     render(&columns, &rows, out.colours)
 }
 

@@ -9,7 +9,7 @@ use flotilla_contract::{
     Caller, ErrorCode, Event, EventKind, WireError,
     frame::{Hello, Listener, Topic, Update},
 };
-use flotilla_engine::Outgoing;
+use flotilla_engine::{HookCall, HookEnd, Outgoing};
 use flotilla_server::{Fleet, News, ServeOptions, serve};
 use serde_json::{Value, json};
 use std::{
@@ -93,6 +93,9 @@ impl Fleet for Scripted {
             }
             other => panic!("an unexpected call: {other}"),
         })
+    }
+    async fn hook(&self, _: HookCall) -> HookEnd {
+        HookEnd::Unknown
     }
     fn subscribe(&self, _: Topic) -> Script {
         let (send, receive) = mpsc::unbounded_channel();

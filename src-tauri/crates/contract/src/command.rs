@@ -25,7 +25,8 @@ use crate::{
     tool::{ToolCallRecord, ToolList},
     workflow::{
         Asking, ReplayParams, RunActParams, RunParams, RunQuery, RunRef, RunSummary, RunView,
-        StepDetail, StepRef, WorkflowInfo, WorkflowPlan, WorkflowRef, WorkflowShown, WorkflowText,
+        SaveParams, StepDetail, StepRef, TriggerRef, TriggerView, WorkflowInfo, WorkflowPlan,
+        WorkflowRef, WorkflowShown, WorkflowText,
     },
 };
 use schemars::JsonSchema;
@@ -232,6 +233,14 @@ commands! {
     "workflow.wait" workflow_wait WorkflowWait(RunRef) -> RunSummary;
     #[doc = "Names of the metrics that are kept, the engine's own and those that were scraped, with how many series each has."]
     "metrics.names" metrics_names MetricsNames(Empty) -> Vec<MetricName>;
+    #[doc = "Keep a definition in the home, unless it cannot run or was changed meanwhile."]
+    "workflow.save" workflow_save WorkflowSave(SaveParams) -> WorkflowShown;
+    #[doc = "What starts workflows without a person: schedules with their next times, events, webhooks, and what came of each last."]
+    "workflow.schedules" workflow_schedules WorkflowSchedules(Empty) -> Vec<TriggerView>;
+    #[doc = "Let a trigger start runs, whatever its definition says."]
+    "workflow.trigger.enable" workflow_trigger_enable WorkflowTriggerEnable(TriggerRef) -> TriggerView;
+    #[doc = "Let a trigger start no runs, whatever its definition says. What waits for it is dropped."]
+    "workflow.trigger.disable" workflow_trigger_disable WorkflowTriggerDisable(TriggerRef) -> TriggerView;
     #[doc = "Series of the metrics store, the scraped ones too."]
     "metrics.series" metrics_series MetricsSeries(SeriesQuery) -> SeriesPage;
     #[doc = "Values of series of the metrics store over a span of time: rates, quantiles, sums by label."]

@@ -5,7 +5,7 @@ use crate::{
     alert::Severity,
     gateway::BreakerState,
     state::{HealthReport, LastExit},
-    workflow::{RunState, StepState},
+    workflow::{RunState, StepState, TriggerOutcome},
 };
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -246,6 +246,18 @@ pub enum EventKind {
         /// The worst of what it tells.
         severity: Severity,
     },
+    /// A trigger of a workflow fired and no run started, or waits. The same again is not told.
+    #[serde(rename = "workflow:trigger")]
+    WorkflowTrigger {
+        /// Name of the workflow.
+        workflow: String,
+        /// The trigger.
+        trigger: String,
+        /// What came of it.
+        outcome: TriggerOutcome,
+        /// Why.
+        why: String,
+    },
     /// The engine is up.
     #[serde(rename = "engine:started")]
     EngineStarted {
@@ -287,6 +299,7 @@ impl EventKind {
             Self::AlertFiring { .. } => "alert:firing",
             Self::AlertResolved { .. } => "alert:resolved",
             Self::AlertNotice { .. } => "alert:notice",
+            Self::WorkflowTrigger { .. } => "workflow:trigger",
             Self::EngineStarted { .. } => "engine:started",
             Self::EngineStopped => "manager:shutdown",
         }

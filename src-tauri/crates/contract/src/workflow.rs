@@ -338,6 +338,119 @@ pub struct WorkflowInfo {
     pub findings: Vec<Finding>,
 }
 
+/// What makes a trigger fire.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum TriggerKind {
+    /// A time.
+    Schedule,
+    /// Something that happens in the fleet.
+    Event,
+    /// A request over HTTP.
+    Webhook,
+}
+
+impl TriggerKind {
+    /// Its word on the wire, as expressions see it.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Schedule => "schedule",
+            Self::Event => "event",
+            Self::Webhook => "webhook",
+        }
+    }
+}
+
+/// What came of a firing of a trigger.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum TriggerOutcome {
+    /// A run started.
+    Started,
+    /// It waits until runs that are under way have ended.
+    Queued,
+    /// It started nothing, as its definition wants it: runs are under way, or its time had passed.
+    Skipped,
+    /// It started nothing: more often within a minute than it may.
+    Dropped,
+    /// No run could start.
+    Refused,
+}
+
+impl TriggerOutcome {
+    /// Its word on the wire.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Started => "started",
+            Self::Queued => "queued",
+            Self::Skipped => "skipped",
+            Self::Dropped => "dropped",
+            Self::Refused => "refused",
+        }
+    }
+}
+
+/// The last firing of a trigger.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct TriggerLast {
+    /// When. Of firings that all came to the same, as skipped ones in a row, it can be the first.
+    pub at: Millis,
+    /// What came of it.
+    pub outcome: TriggerOutcome,
+    /// The run.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub run: Option<u64>,
+    /// Why no run started.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub why: Option<String>,
+}
+
+/// What starts a workflow without a person.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct TriggerView {
+    /// Name of the workflow.
+    pub workflow: String,
+    /// Its name in the workflow.
+    pub trigger: String,
+    /// What makes it fire.
+    pub kind: TriggerKind,
+    /// That in short: the pattern of a schedule, words of events and names of servers, method and path of a webhook.
+    pub what: String,
+    /// Time zone of a schedule.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub timezone: Option<String>,
+    /// What becomes of a firing while runs are under way: `skip`, `queue`, `cancel_previous` or `allow`.
+    pub overlap: String,
+    /// When it fires next, the next times of a schedule that is enabled; the part of the jitter is in them.
+    pub next: Vec<Millis>,
+    /// Whether it starts runs.
+    pub enabled: bool,
+    /// Why it does not, or who switched it on against its definition.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub why: Option<String>,
+    /// Firings that wait for runs to end.
+    pub queued: u32,
+    /// Its last firing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last: Option<TriggerLast>,
+    /// The run of that, if one started and is kept.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_run: Option<RunSummary>,
+}
+
+/// A trigger by its name.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct TriggerRef {
+    /// Name of the workflow.
+    pub workflow: String,
+    /// Its name in the workflow; it can be left out when there is only one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub trigger: Option<String>,
+}
+
 /// A workflow by its name.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -351,6 +464,8 @@ pub struct WorkflowRef {
 pub struct WorkflowShown {
     /// The text of its definition.
     pub text: String,
+    /// SHA-256 of that, in hexadecimal.
+    pub hash: String,
     /// What it would do; absent when it is not valid.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub plan: Option<WorkflowPlan>,
@@ -364,6 +479,19 @@ pub struct WorkflowShown {
 pub struct WorkflowText {
     /// YAML or JSON.
     pub text: String,
+}
+
+/// A definition to keep in the home.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct SaveParams {
+    /// Its name, which its text must have too.
+    pub name: String,
+    /// YAML or JSON; it must be able to run.
+    pub text: String,
+    /// Hash of the text that it takes the place of; absent for a workflow that is not there. With another one nothing is written.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub before: Option<String>,
 }
 
 /// A run to start.

@@ -14,7 +14,7 @@ use flotilla_contract::{
 use flotilla_engine::RunJournal;
 use flotilla_workflow::{
     Anything, Executor, Failed, Journal, Observer, Plan, Record, Run, Runner, Start, Work, compile,
-    journal::{Boxed, Head, JournalError, Kept},
+    journal::{Boxed, Head, JournalError, Kept, Made},
     parse,
     runner::Options,
 };
@@ -91,11 +91,15 @@ struct Memory {
 }
 
 impl Journal for Memory {
-    fn create(&self, head: Head) -> Boxed<'_, std::result::Result<u64, JournalError>> {
+    fn create(
+        &self,
+        head: Head,
+        _: Option<String>,
+    ) -> Boxed<'_, std::result::Result<Made, JournalError>> {
         let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
         *last = Some(head.summary);
         let number = self.number.fetch_add(1, Ordering::Relaxed) + 1;
-        Box::pin(std::future::ready(Ok(number)))
+        Box::pin(std::future::ready(Ok(Made::New(number))))
     }
 
     fn append(
@@ -220,7 +224,7 @@ async fn load(
     for _ in 0..runs {
         let (runner, plan) = (runner.clone(), plan.clone());
         tasks.spawn(async move {
-            let run = runner.start(plan, Start::default()).await?;
+            let run = runner.start(plan, Start::default()).await?.run();
             wait(&runner, run).await;
             Ok::<_, flotilla_workflow::runner::Error>(())
         });

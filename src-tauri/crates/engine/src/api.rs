@@ -1,6 +1,9 @@
 //! What a host (server, desktop, test) sees of the engine.
 
-use crate::{core::Core, dashboard, families, families::Connections, subscribe::Subscription};
+use crate::{
+    HookCall, HookEnd, core::Core, dashboard, families, families::Connections,
+    subscribe::Subscription,
+};
 use flotilla_contract::{
     Caller, WireError,
     dashboard::DashboardMetrics,
@@ -215,6 +218,19 @@ impl Handle {
             Err(WireError::new(
                 flotilla_contract::ErrorCode::Internal,
                 format!("run the command: {error}"),
+            ))
+        })
+    }
+
+    /// A request to a hook of a workflow: whoever knows its secret may call it, and nobody else. Once begun it goes on, even if the future is
+    /// dropped.
+    pub async fn hook(&self, call: HookCall) -> HookEnd {
+        let core = self.core.clone();
+        let done = tokio::spawn(async move { core.hook(call).await }).await;
+        done.unwrap_or_else(|error| {
+            HookEnd::Failed(WireError::new(
+                flotilla_contract::ErrorCode::Internal,
+                format!("call the hook: {error}"),
             ))
         })
     }

@@ -298,6 +298,7 @@ impl Core {
             ("logs", Box::pin(discard_logs(self.clone()))),
             ("targets", Box::pin(kept::follow(self.clone()))),
             ("metrics", Box::pin(kept::tend(self.clone()))),
+            ("triggers", Box::pin(crate::triggers::run(self.clone()))),
         ];
         for (name, task) in tasks {
             let ending = self.ending.clone();
@@ -382,6 +383,17 @@ impl Core {
                 notices.remove(0);
             }
             notices.push(text);
+            drop(notices);
+            self.info_changed.notify_one();
+        }
+    }
+
+    /// What was said in a notice is not so any more.
+    pub(crate) fn notice_over(&self, text: &str) {
+        let mut notices = lock(&self.notices);
+        let before = notices.len();
+        notices.retain(|notice| notice != text);
+        if notices.len() < before {
             drop(notices);
             self.info_changed.notify_one();
         }

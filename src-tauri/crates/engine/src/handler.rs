@@ -7,6 +7,7 @@ use crate::{
     kept, pages,
     sessions::lock,
     subscribe::LogReader,
+    workflows::By,
 };
 use flotilla_config::{
     edit,
@@ -44,7 +45,8 @@ use flotilla_contract::{
     tool::{ToolCallRecord, ToolList},
     workflow::{
         Asking, ReplayParams, RunActParams, RunParams, RunQuery, RunRef, RunSummary, RunView,
-        StepDetail, StepRef, WorkflowInfo, WorkflowPlan, WorkflowRef, WorkflowShown, WorkflowText,
+        SaveParams, StepDetail, StepRef, TriggerRef, TriggerView, WorkflowInfo, WorkflowPlan,
+        WorkflowRef, WorkflowShown, WorkflowText,
     },
 };
 use flotilla_metrics::{MAX_PAGE_BYTES, scrape::ScrapeError};
@@ -777,7 +779,7 @@ impl Handler for Core {
         params: RunParams,
     ) -> Result<RunSummary, WireError> {
         let name = params.name.clone();
-        let run = self.start_run(caller.actor.clone(), 0, params).await;
+        let run = self.start_run(By::person(&caller.actor), params).await;
         self.record_run(caller, "workflow.run", &name, &run).await;
         run
     }
@@ -830,6 +832,47 @@ impl Handler for Core {
 
     async fn workflow_wait(&self, _: &Caller, params: RunRef) -> Result<RunSummary, WireError> {
         self.run_waited(params.run).await
+    }
+
+    async fn workflow_save(
+        &self,
+        caller: &Caller,
+        params: SaveParams,
+    ) -> Result<WorkflowShown, WireError> {
+        let name = params.name.clone();
+        let saved = self.workflow_saved(params).await;
+        let (said, ok) = match &saved {
+            Ok(_) => ("written".to_owned(), true),
+            Err(error) => (format!("failed to {}", error.message), false),
+        };
+        let one = std::iter::once((None, said.as_str(), ok));
+        self.record_actions(caller, "workflow.save", &name, one)
+            .await;
+        saved
+    }
+
+    async fn workflow_schedules(
+        &self,
+        _: &Caller,
+        _: Empty,
+    ) -> Result<Vec<TriggerView>, WireError> {
+        self.triggers_listed().await
+    }
+
+    async fn workflow_trigger_enable(
+        &self,
+        caller: &Caller,
+        params: TriggerRef,
+    ) -> Result<TriggerView, WireError> {
+        self.switch_trigger(caller, params, true).await
+    }
+
+    async fn workflow_trigger_disable(
+        &self,
+        caller: &Caller,
+        params: TriggerRef,
+    ) -> Result<TriggerView, WireError> {
+        self.switch_trigger(caller, params, false).await
     }
 
     async fn agents_list(&self, _: &Caller, params: AgentFilter) -> Result<Vec<Agent>, WireError> {

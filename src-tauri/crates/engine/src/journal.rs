@@ -1,17 +1,17 @@
 //! The journal of workflow runs, as the store keeps it.
 
 use flotilla_contract::{Millis, workflow::RunSummary};
-use flotilla_store::{KeptRun, NewRecords, NewRun, RunLog};
+use flotilla_store::{KeptRun, MadeRun, NewRecords, NewRun, RunLog};
 use flotilla_workflow::{
     Facts, Journal, Record,
-    journal::{Boxed, Head, JournalError, Kept},
+    journal::{Boxed, Head, JournalError, Kept, Made},
 };
 
 /// `runs.db` as a journal. Public for the bench, which measures runs with the journal that they have in an engine.
 pub struct RunJournal(pub RunLog);
 
 impl Journal for RunJournal {
-    fn create(&self, head: Head) -> Boxed<'_, Result<u64, JournalError>> {
+    fn create(&self, head: Head, key: Option<String>) -> Boxed<'_, Result<Made, JournalError>> {
         Box::pin(async move {
             let run = NewRun {
                 at: head.facts.at,
@@ -19,8 +19,12 @@ impl Journal for RunJournal {
                 definition: head.definition,
                 hash: head.hash,
                 summary: head.summary,
+                key,
             };
-            self.0.create(run).await.map_err(stored)
+            Ok(match self.0.create(run).await.map_err(stored)? {
+                MadeRun::New(run) => Made::New(run),
+                MadeRun::Known(run) => Made::Known(run),
+            })
         })
     }
 

@@ -9,7 +9,7 @@
 //! # Its tasks
 //! `views` turns changes into deltas (at most one per 60 ms; asleep while nothing changes). `sampling` ticks every
 //! sampling interval. `config` waits for the file to change. `facts` writes what was learned about servers. `agents`
-//! follows tools, `alerts` evaluates rules and tells of what they find, `gateway` tells the gateway what the fleet looks like. Commands run in tasks of their own: a caller that goes away does not stop a command half-way.
+//! follows tools, `alerts` evaluates rules and tells of what they find, `triggers` starts workflows, `gateway` tells the gateway what the fleet looks like. Commands run in tasks of their own: a caller that goes away does not stop a command half-way.
 //!
 //! # Its queues
 //! Deltas and ticks: 64 per subscriber, then it starts afresh with a snapshot. Log readers hold a position in each ring.
@@ -50,6 +50,7 @@ mod sampling;
 mod sessions;
 mod steps;
 mod subscribe;
+mod triggers;
 mod views;
 mod workflows;
 
@@ -59,3 +60,4 @@ pub use flotilla_gateway::{Body as GatewayBody, Followed, Gateway, NotFollowed};
 pub use flotilla_metrics::Format;
 pub use journal::RunJournal;
 pub use subscribe::{Outgoing, Subscription};
+pub use triggers::{HookCall, HookEnd};

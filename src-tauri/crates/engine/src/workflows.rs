@@ -5,10 +5,11 @@
 
 use crate::{
     clock,
-    core::{Core, itself},
+    core::Core,
     journal::RunJournal,
     steps::{self, Asked, Reached, Worked},
     subscribe::LogReader,
+    triggers::{Triggers, cause},
 };
 use flotilla_agents::{
     Skill,
@@ -22,7 +23,7 @@ use flotilla_contract::{
     state::{InstanceView, ProcessState, Status},
     workflow::{
         Asking, Failure, Finding, PlannedCommand, PlannedStep, ReplayParams, RunAct, RunActParams,
-        RunParams, RunQuery, RunState, RunSummary, RunView, StepDetail, StepRef, StepState,
+        RunParams, RunQuery, RunState, RunSummary, RunView, SaveParams, StepDetail, StepRef, StepState,
         Unconfirmed, VarView, WorkflowInfo, WorkflowPlan, WorkflowShown,
     },
 };
@@ -35,7 +36,7 @@ use flotilla_workflow::{
     Catalog, Executor, Failed, FleetVerb, Journal, Observer, Plan, Record, Run, Runner, Start,
     TEMPLATES, Uses, Wish, Work, compile,
     journal::Boxed,
-    parse,
+    locate, parse,
     runner::{Error, Options},
 };
 use serde::Deserialize;
@@ -61,10 +62,53 @@ const DEFINITIONS: usize = 1_000;
 
 /// The workflows of an engine.
 pub(crate) struct Workflows {
-    runner: Runner,
+    pub(crate) runner: Runner,
     journal: Arc<dyn Journal>,
     doer: Arc<Doer>,
-    folder: PathBuf,
+    pub(crate) folder: PathBuf,
+    pub(crate) triggers: Triggers,
+    /// Held while a run starts, so that `max_runs` holds.
+    starting: tokio::sync::Mutex<()>,
+    /// Held while a definition is written.
+    saving: tokio::sync::Mutex<()>,
+}
+
+/// Who or what starts a run.
+pub(crate) struct By {
+    /// For people.
+    pub(crate) by: String,
+    /// How deep the run is.
+    pub(crate) depth: u32,
+    /// `trigger` of expressions.
+    pub(crate) trigger: Value,
+    /// Taken once.
+    pub(crate) key: Option<String>,
+    /// A run that has just ended, whose place it takes, though it may still look as if it had not.
+    pub(crate) over: Option<u64>,
+}
+
+impl By {
+    /// A person, or a program on behalf of one.
+    pub(crate) fn person(actor: &str) -> Self {
+        Self {
+            by: actor.to_owned(),
+            depth: 0,
+            trigger: cause("manual", &[("by", actor.into())]),
+            key: None,
+            over: None,
+        }
+    }
+
+    /// A step of a run.
+    fn step(work: &Work) -> Self {
+        Self {
+            by: format!("run {}", work.run),
+            depth: work.depth + 1,
+            trigger: cause("workflow", &[("run", work.run.into())]),
+            key: None,
+            over: None,
+        }
+    }
 }
 
 impl Workflows {
@@ -83,6 +127,7 @@ impl Workflows {
             seed: Arc::new(|| uuid::Uuid::new_v4().as_u64_pair().0),
             grace: GRACE,
         };
+        let triggers = Triggers::new(&events);
         let runner = Runner::new(
             journal.clone(),
             doer.clone(),
@@ -94,6 +139,9 @@ impl Workflows {
             journal,
             doer,
             folder: home.join("workflows"),
+            triggers,
+            starting: tokio::sync::Mutex::default(),
+            saving: tokio::sync::Mutex::default(),
         }
     }
 
@@ -228,16 +276,8 @@ impl Core {
             .iter()
             .map(|(name, _)| ((*name).to_owned(), true))
             .collect();
-        if let Ok(mut folder) = tokio::fs::read_dir(&self.workflows.folder).await {
-            while let Ok(Some(entry)) = folder.next_entry().await {
-                let name = entry.file_name();
-                if let Some(name) = name.to_str().and_then(|name| name.strip_suffix(".yaml"))
-                    && names.len() < DEFINITIONS
-                {
-                    names.insert(name.to_owned(), false);
-                }
-            }
-        }
+        let own = definitions(&self.workflows.folder).await;
+        names.extend(own.into_keys().map(|name| (name, false)));
         let mut infos = Vec::new();
         for (name, built_in) in names {
             let shown = match self.workflow_text(&name).await {
@@ -262,6 +302,54 @@ impl Core {
         shown(self.workflow_text(name).await?.0).await
     }
 
+    /// Writes a definition into the home, if it can run and nobody wrote it since it was read.
+    pub(crate) async fn workflow_saved(
+        &self,
+        params: SaveParams,
+    ) -> Result<WorkflowShown, WireError> {
+        let SaveParams { name, text, before } = params;
+        let bad =
+            |why: String| WireError::new(ErrorCode::BadRequest, format!("save {name}: {why}"));
+        name.parse::<ServerId>()
+            .map_err(|error| bad(error.to_string()))?;
+        let plan = check(text.clone())
+            .await?
+            .map_err(|findings| invalid(&name, &findings))?;
+        if plan.definition().name != name {
+            let other = &plan.definition().name;
+            return Err(bad(format!("its name is {other:?}; accepted is {name:?}")));
+        }
+        let _one = self.workflows.saving.lock().await;
+        let now = match self.workflow_text(&name).await {
+            Ok((text, _)) => Some(text),
+            Err(error) if error.code == ErrorCode::NotFound => None,
+            Err(error) => return Err(error),
+        };
+        if now.as_deref().map(flotilla_config::hash) != before {
+            let why = if before.is_none() {
+                "there is a workflow of this name"
+            } else {
+                "it was changed since it was read"
+            };
+            return Err(
+                WireError::new(ErrorCode::Conflict, format!("save {name}: {why}"))
+                    .with_detail(json!({ "text": now })),
+            );
+        }
+        let path = self.workflows.folder.join(format!("{name}.yaml"));
+        let written = text.clone();
+        let write = move || {
+            std::fs::create_dir_all(path.parent().unwrap_or(Path::new(".")))
+                .and_then(|()| crate::home::replace(&path, &written))
+        };
+        let done = tokio::task::spawn_blocking(write).await;
+        done.map_err(|error| WireError::new(ErrorCode::Internal, error.to_string()))?
+            .map_err(|error| {
+                WireError::new(ErrorCode::Internal, format!("save {name}: {error}"))
+            })?;
+        shown(text).await
+    }
+
     pub(crate) async fn workflow_planned(
         &self,
         params: RunParams,
@@ -280,12 +368,11 @@ impl Core {
 
     pub(crate) async fn start_run(
         &self,
-        by: String,
-        depth: u32,
+        by: By,
         params: RunParams,
     ) -> Result<RunSummary, WireError> {
         let confirm = params.confirm.as_deref();
-        let plan = self.workflow_trusted(&params.name, &by, confirm).await?;
+        let plan = self.workflow_trusted(&params.name, &by.by, confirm).await?;
         let vars = plan
             .bind(&params.vars)
             .map_err(|findings| bad_vars(&params.name, &findings))?;
@@ -303,17 +390,36 @@ impl Core {
         }
         let start = Start {
             vars,
-            by,
-            depth,
+            by: by.by,
+            trigger: by.trigger,
+            key: by.key,
+            depth: by.depth,
             workspace: params.workspace,
         };
-        let run = self
-            .workflows
-            .runner
-            .start(plan, start)
-            .await
-            .map_err(wire)?;
+        let _one = self.workflows.starting.lock().await;
+        self.room(&plan, by.over)?;
+        let runner = &self.workflows.runner;
+        let run = runner.start(plan, start).await.map_err(wire)?.run();
         self.run_summary(run).await
+    }
+
+    /// Whether another run of a workflow may be under way.
+    fn room(&self, plan: &Plan, over: Option<u64>) -> Result<(), WireError> {
+        let definition = plan.definition();
+        let Some(most) = definition.max_runs else {
+            return Ok(());
+        };
+        let name = &definition.name;
+        let open = |run: &RunSummary| !run.state.ended() && Some(run.run) != over;
+        let runs = self.workflows.runner.under_way().into_iter();
+        let many = runs
+            .filter(|run| run.workflow == *name && open(run))
+            .count();
+        if many < most as usize {
+            return Ok(());
+        }
+        let why = format!("start {name}: {many} runs of it are under way, and max_runs is {most}");
+        Err(WireError::new(ErrorCode::Unsupported, why))
     }
 
     async fn run_summary(&self, run: u64) -> Result<RunSummary, WireError> {
@@ -352,10 +458,14 @@ impl Core {
         let start = Start {
             vars,
             by: format!("{} (replay of run {source})", caller.actor),
+            trigger: facts.trigger,
+            key: None,
             depth: 0,
             workspace: facts.workspace,
         };
         let from = params.from.as_deref();
+        let _one = self.workflows.starting.lock().await;
+        self.room(&plan, None)?;
         let run = runner
             .replay(plan, source, from, start)
             .await
@@ -456,11 +566,31 @@ fn wish(run: &Run, params: RunActParams) -> Result<Wish, String> {
     })
 }
 
+/// The definitions in a folder: their names and files.
+pub(crate) async fn definitions(folder: &Path) -> BTreeMap<String, PathBuf> {
+    let mut found = BTreeMap::new();
+    if let Ok(mut folder) = tokio::fs::read_dir(folder).await {
+        while let Ok(Some(entry)) = folder.next_entry().await {
+            let name = entry.file_name();
+            if let Some(name) = name.to_str().and_then(|name| name.strip_suffix(".yaml"))
+                && found.len() < DEFINITIONS
+            {
+                found.insert(name.to_owned(), entry.path());
+            }
+        }
+    }
+    found
+}
+
 /// Checks a text whole, off the async threads.
-async fn check(text: String) -> Result<Result<Arc<Plan>, Vec<Finding>>, WireError> {
+pub(crate) async fn check(text: String) -> Result<Result<Arc<Plan>, Vec<Finding>>, WireError> {
     let work = move || {
         let definition = parse(&text).map_err(|finding| vec![finding])?;
-        compile(definition, &Offered).map(Arc::new)
+        let compiled = compile(definition, &Offered).map(Arc::new);
+        compiled.map_err(|mut findings| {
+            locate(&text, &mut findings);
+            findings
+        })
     };
     let checked = tokio::task::spawn_blocking(work).await;
     checked.map_err(|error| WireError::new(ErrorCode::Internal, error.to_string()))
@@ -473,6 +603,7 @@ pub(crate) async fn shown(text: String) -> Result<WorkflowShown, WireError> {
         Err(findings) => (None, findings),
     };
     Ok(WorkflowShown {
+        hash: flotilla_config::hash(&text),
         text,
         plan,
         findings,
@@ -823,8 +954,12 @@ fn notify(core: &Core, work: &Work) -> Result<Value, Failed> {
     Ok(json!({ "success": true, "message": message }))
 }
 
+/// Events that a step causes say of which run they are.
 pub(crate) fn caller(work: &Work) -> Caller {
-    itself(&format!("workflow:{}", work.workflow))
+    Caller {
+        actor: format!("workflow:{}", work.workflow),
+        correlation: format!("run-{}", work.run),
+    }
 }
 
 /// A command's error as the failure of a try.
@@ -1057,7 +1192,7 @@ async fn workflow(
         confirm: None,
     };
     let by = format!("run {}", work.run);
-    let started = core.start_run(by.clone(), work.depth + 1, params).await;
+    let started = core.start_run(By::step(work), params).await;
     let run = started.map_err(|error| refusal(&error))?.run;
     let runner = core.workflows.runner.clone();
     let gone = |error: Error| Failed::new(Failure::Failed, error.to_string());

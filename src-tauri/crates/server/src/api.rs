@@ -3,6 +3,7 @@
 use crate::{
     Fleet, UiSource,
     door::{self, Door, Entry},
+    hooks,
     socket::Tally,
     ui, ws,
 };
@@ -35,8 +36,8 @@ const ACTOR: &str = "x-flotilla-actor";
 const CORRELATION: &str = "x-correlation-id";
 
 #[derive(Clone)]
-struct App<F> {
-    fleet: F,
+pub(crate) struct App<F> {
+    pub(crate) fleet: F,
     door: Door,
     ui: UiSource,
     sockets: Arc<Semaphore>,
@@ -75,6 +76,7 @@ pub(crate) fn router<F: Fleet>(
         .route("/api/v1/actions", get(actions::<F>))
         .route("/api/v1/logs", get(logs::<F>))
         .route("/api/v1/agents", get(agents::<F>))
+        .merge(hooks::routes())
         .route("/api/{*rest}", axum::routing::any(nowhere))
         .fallback(files::<F>)
         .method_not_allowed_fallback(wrong_method)
@@ -91,7 +93,8 @@ async fn guard<F: Fleet>(
 ) -> Response<Body> {
     let path = request.uri().path();
     let telling = matches!(path, "/healthz" | "/metrics" | "/api/agent");
-    let wants_page = !path.starts_with("/api/") && path != "/ws" && !telling;
+    let hook = request.method() == Method::POST && path.starts_with("/hooks/");
+    let wants_page = !path.starts_with("/api/") && path != "/ws" && !telling && !hook;
     if let Err(foreign) = app.door.admit(request.headers()) {
         let why = format!("accept the request: {foreign}");
         return if wants_page {
@@ -106,6 +109,10 @@ async fn guard<F: Fleet>(
                 WireError::new(ErrorCode::Unauthorized, why),
             )
         };
+    }
+    if hook {
+        // Its secret is asked for by the hook itself.
+        return next.run(request).await;
     }
     if path == "/"
         && request.method() == Method::GET
@@ -235,11 +242,11 @@ impl IntoResponse for Answer {
     }
 }
 
-fn refusal(status: StatusCode, error: WireError) -> Response<Body> {
+pub(crate) fn refusal(status: StatusCode, error: WireError) -> Response<Body> {
     no_store((status, Json(error)).into_response())
 }
 
-fn no_store(mut response: Response<Body>) -> Response<Body> {
+pub(crate) fn no_store(mut response: Response<Body>) -> Response<Body> {
     response
         .headers_mut()
         .insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
@@ -250,7 +257,7 @@ fn no_store(mut response: Response<Body>) -> Response<Body> {
     response
 }
 
-fn status_of(code: ErrorCode) -> StatusCode {
+pub(crate) fn status_of(code: ErrorCode) -> StatusCode {
     match code {
         ErrorCode::BadRequest => StatusCode::BAD_REQUEST,
         ErrorCode::Unauthorized => StatusCode::UNAUTHORIZED,

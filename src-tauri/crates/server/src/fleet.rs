@@ -5,7 +5,9 @@ use flotilla_contract::{
     dashboard::DashboardMetrics,
     frame::{Hello, Listener, Topic},
 };
-use flotilla_engine::{Connections, Format, Gateway, Handle, Outgoing, Subscription};
+use flotilla_engine::{
+    Connections, Format, Gateway, Handle, HookCall, HookEnd, Outgoing, Subscription,
+};
 use serde_json::Value;
 use std::{future::Future, io, time::Duration};
 
@@ -25,6 +27,8 @@ pub trait Fleet: Clone + Send + Sync + 'static {
         command: &str,
         params: Value,
     ) -> impl Future<Output = Result<Value, WireError>> + Send;
+    /// A request to a hook of a workflow.
+    fn hook(&self, call: HookCall) -> impl Future<Output = HookEnd> + Send;
     /// Opens a subscription.
     fn subscribe(&self, topic: Topic) -> Self::News;
     /// Tells the engine which addresses listen.
@@ -83,6 +87,10 @@ impl Fleet for Handle {
         params: Value,
     ) -> Result<Value, WireError> {
         Handle::call(self, caller, command, params).await
+    }
+
+    async fn hook(&self, call: HookCall) -> HookEnd {
+        Handle::hook(self, call).await
     }
 
     fn subscribe(&self, topic: Topic) -> Subscription {

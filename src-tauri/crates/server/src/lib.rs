@@ -8,7 +8,7 @@
 //! **Who gets in.** A request must name this listener in `Host` and, if it names an `Origin`, that one must be the same
 //! (a web page elsewhere, or one whose name was re-bound to 127.0.0.1, gets 403). Everything but `/healthz` on loopback
 //! then needs the engine's token as a bearer, or a browser session; but `/metrics`, `/api/agent`, the dashboard and the agent stream,
-//! which only tell, are open on loopback too. A browser gets its session for a one-time key in the
+//! which only tell, are open on loopback too. `/hooks/` is open to who knows the secret of a webhook, and to nobody else, the token included. A browser gets its session for a one-time key in the
 //! address (`/?t=…`, once, within five minutes): an `HttpOnly` cookie that is neither the token nor the key.
 //!
 //! **Queues.** A control WebSocket has one queue of [`ws::QUEUE`] frames towards the client, at most [`ws::MAX_CALLS`]
@@ -24,6 +24,7 @@ mod dashboard;
 mod door;
 mod fleet;
 mod gateway;
+mod hooks;
 mod http1;
 mod listen;
 mod socket;

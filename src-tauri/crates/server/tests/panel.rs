@@ -9,7 +9,7 @@ use flotilla_contract::{
     Caller, ErrorCode, WireError,
     frame::{ClientFrame, Hello, Listener, ServerFrame, Topic, Update},
 };
-use flotilla_engine::Outgoing;
+use flotilla_engine::{HookCall, HookEnd, Outgoing};
 use flotilla_server::{Fleet, News, ServeOptions, Serving, UiSource, serve, ws};
 use futures_util::{SinkExt, StreamExt};
 use reqwest::{Client, StatusCode, redirect::Policy};
@@ -34,6 +34,7 @@ struct Scripted {
     remembered: Arc<Mutex<Option<u16>>>,
     topics: Arc<Mutex<VecDeque<mpsc::UnboundedSender<Outgoing>>>>,
     hold: Arc<tokio::sync::Notify>,
+    hooked: Arc<Mutex<Vec<HookCall>>>,
 }
 
 struct Script(mpsc::UnboundedReceiver<Outgoing>);
@@ -84,6 +85,16 @@ impl Fleet for Scripted {
             ),
             other => Ok(json!({ "command": other, "params": params })),
         }
+    }
+    async fn hook(&self, call: HookCall) -> HookEnd {
+        let end = match call.workflow.as_str() {
+            "deploy" => HookEnd::Started(7),
+            "off" => HookEnd::Disabled,
+            "busy" => HookEnd::TooMany,
+            _ => HookEnd::Unknown,
+        };
+        self.hooked.lock().unwrap().push(call);
+        end
     }
     fn subscribe(&self, _: Topic) -> Script {
         let (send, receive) = mpsc::unbounded_channel();
@@ -382,6 +393,72 @@ async fn strangers_stay_out() {
             .iter()
             .all(|(_, command, _)| command == "fleet.snapshot")
     );
+}
+
+#[tokio::test]
+async fn hooks_are_open_to_their_secret_alone() {
+    let panel = Panel::open().await;
+    let post = |path: &str| panel.http.post(panel.at(path));
+    let status = async |request: reqwest::RequestBuilder| request.send().await.unwrap().status();
+    let good = post("/hooks/deploy/push")
+        .header("x-hub-signature-256", "sha256=ab")
+        .header("x-github-delivery", "d-1")
+        .bearer_auth("its secret")
+        .body("{}");
+    let answer = good.send().await.unwrap();
+    assert_eq!(answer.status(), StatusCode::ACCEPTED);
+    let body: Value = answer.json().await.unwrap();
+    assert_eq!(body, json!({ "outcome": "started", "run": 7 }));
+    let call = panel.fleet.hooked.lock().unwrap().pop().unwrap();
+    assert_eq!(
+        (
+            call.trigger.as_deref(),
+            call.signature.as_deref(),
+            call.bearer.as_deref(),
+            call.id.as_deref(),
+            &*call.body
+        ),
+        (
+            Some("push"),
+            Some("sha256=ab"),
+            Some("its secret"),
+            Some("d-1"),
+            &b"{}"[..]
+        )
+    );
+    // The token of the engine opens nothing here.
+    for (request, expected) in [
+        (
+            post("/hooks/other").bearer_auth("the-token"),
+            StatusCode::UNAUTHORIZED,
+        ),
+        (post("/hooks/off"), StatusCode::CONFLICT),
+        (post("/hooks/busy"), StatusCode::TOO_MANY_REQUESTS),
+        (
+            post("/hooks/deploy").body("x".repeat(300_000)),
+            StatusCode::PAYLOAD_TOO_LARGE,
+        ),
+        (
+            post("/hooks/deploy").header("idempotency-key", "x".repeat(200)),
+            StatusCode::BAD_REQUEST,
+        ),
+        (
+            post("/hooks/deploy").header("host", "evil.example"),
+            StatusCode::FORBIDDEN,
+        ),
+        (
+            post("/hooks/deploy").header("origin", "http://evil.example"),
+            StatusCode::FORBIDDEN,
+        ),
+        (
+            panel.http.get(panel.at("/hooks/deploy")),
+            StatusCode::UNAUTHORIZED,
+        ),
+        (post("/hooks/"), StatusCode::METHOD_NOT_ALLOWED),
+    ] {
+        let said = format!("{request:?}");
+        assert_eq!(status(request).await, expected, "{said}");
+    }
 }
 
 #[tokio::test]

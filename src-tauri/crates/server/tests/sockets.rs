@@ -12,7 +12,7 @@ use flotilla_contract::{
     },
     frame::{Hello, Listener, Topic, Update},
 };
-use flotilla_engine::{Connections, Format, Gateway, Outgoing};
+use flotilla_engine::{Connections, Format, Gateway, HookCall, HookEnd, Outgoing};
 use flotilla_server::{Fleet, News, ServeOptions, serve};
 use futures_util::{SinkExt, StreamExt};
 use serde_json::{Value, json};
@@ -77,6 +77,9 @@ impl Fleet for Told {
         Ok(json!([{
             "id": "echo", "name": "Echo", "version": "1", "capabilities": [], "tags": ["test"], "category": "utility",
             "enabled": true, "deployed_at": 1, "config": {} }]))
+    }
+    async fn hook(&self, _: HookCall) -> HookEnd {
+        HookEnd::Unknown
     }
     fn subscribe(&self, _: Topic) -> Script {
         let (send, receive) = mpsc::unbounded_channel();

@@ -32,7 +32,7 @@ pub use calls::{CallLog, KeptCall};
 pub use control::{Action, Control, LatestRevision, NewAction, NewRevision, ServerMemory};
 pub use error::Error;
 pub use events::{EventLog, EventOptions, LogState, Received, Recent, Subscriber};
-pub use runs::{KeptRun, NewRecords, NewRun, RunLog, RunOptions};
+pub use runs::{KeptRun, MadeRun, NewRecords, NewRun, RunLog, RunOptions, TriggerNote};
 
 use flotilla_contract::Millis;
 use std::{path::PathBuf, sync::Arc};

@@ -58,6 +58,50 @@ pub struct NewRun {
     pub hash: String,
     /// It in a line; its number is not known yet.
     pub summary: RunSummary,
+    /// What started it, if only one run may be started by that.
+    pub key: Option<String>,
+}
+
+/// A run that is kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MadeRun {
+    /// It is new.
+    New(u64),
+    /// It was there, with the same key.
+    Known(u64),
+}
+
+/// What changes about triggers.
+#[derive(Clone, Debug, PartialEq)]
+pub enum TriggerNote {
+    /// This is where a trigger stands.
+    Keep {
+        /// Its workflow.
+        workflow: String,
+        /// Its name in the workflow.
+        name: String,
+        /// JSON.
+        kept: String,
+    },
+    /// It is not there any more.
+    Forget {
+        /// Its workflow.
+        workflow: String,
+        /// Its name in the workflow.
+        name: String,
+    },
+    /// A firing waits.
+    Queue {
+        /// The key of its run.
+        key: String,
+        /// JSON.
+        firing: String,
+    },
+    /// It waits no longer.
+    Unqueue {
+        /// The key of its run.
+        key: String,
+    },
 }
 
 /// Records that are to be kept, all or none.
@@ -88,7 +132,7 @@ pub struct KeptRun {
     pub summary: RunSummary,
 }
 
-/// A handle on the journal; clones share it.
+/// A handle on the journal, and on where the triggers of workflows stand; clones share it.
 ///
 /// One task writes. It takes all that wait into one transaction, so that many runs at once cost few commits, and answers each when that is on
 /// disk. A call waits for a place when [`BACKLOG`] of them wait.
@@ -101,7 +145,8 @@ pub struct RunLog {
 type Answer<T> = oneshot::Sender<Result<T, Error>>;
 
 enum Ask {
-    Create(Box<NewRun>, Answer<u64>),
+    Create(Box<NewRun>, Answer<MadeRun>),
+    Note(Box<TriggerNote>, Answer<()>),
     Append(Box<NewRecords>, Answer<()>),
     Retain(Answer<()>),
     Close(oneshot::Sender<()>),
@@ -135,12 +180,42 @@ impl RunLog {
         Ok((Self { queue, readers }, ready.notice))
     }
 
-    /// Keeps a new run and gives its number: each is given once.
+    /// Keeps a new run and gives its number: each is given once. With a key that another run took, it keeps nothing and gives that one.
     ///
     /// # Errors
     /// When it cannot be written.
-    pub async fn create(&self, run: NewRun) -> Result<u64, Error> {
+    pub async fn create(&self, run: NewRun) -> Result<MadeRun, Error> {
         self.ask(|answer| Ask::Create(Box::new(run), answer)).await
+    }
+
+    /// Keeps what changed about triggers.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub async fn note(&self, note: TriggerNote) -> Result<(), Error> {
+        self.ask(|answer| Ask::Note(Box::new(note), answer)).await
+    }
+
+    /// Where triggers stand, each as JSON.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub async fn triggers(&self) -> Result<Vec<String>, Error> {
+        sqlx::query_scalar("SELECT kept FROM triggers ORDER BY workflow, name")
+            .fetch_all(&self.readers)
+            .await
+            .map_err(Error::sql("read the triggers"))
+    }
+
+    /// Firings that wait, oldest first, each as JSON.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub async fn firings(&self) -> Result<Vec<String>, Error> {
+        sqlx::query_scalar("SELECT firing FROM firings ORDER BY number")
+            .fetch_all(&self.readers)
+            .await
+            .map_err(Error::sql("read the firings that wait"))
     }
 
     /// Keeps records of a run.
@@ -288,7 +363,7 @@ struct Writer {
 /// What one transaction writes.
 #[derive(Default)]
 struct Batch {
-    created: Vec<(NewRun, Answer<u64>)>,
+    created: Vec<(NewRun, Answer<MadeRun>)>,
     appended: Vec<(NewRecords, Answer<()>)>,
 }
 
@@ -309,15 +384,21 @@ impl Writer {
                 }
             }
             let (mut batch, mut retaining, mut closing) = (Batch::default(), Vec::new(), None);
+            let mut noting = Vec::new();
             for ask in asks.drain(..) {
                 match ask {
                     Ask::Create(run, answer) => batch.created.push((*run, answer)),
                     Ask::Append(records, answer) => batch.appended.push((*records, answer)),
+                    Ask::Note(note, answer) => noting.push((*note, answer)),
                     Ask::Retain(answer) => retaining.push(answer),
                     Ask::Close(answer) => closing = Some(answer),
                 }
             }
             self.commit(batch).await;
+            for (note, answer) in noting {
+                // As below.
+                let _ = answer.send(self.note(&note).await);
+            }
             for answer in retaining {
                 // Nobody waiting for it is no reason not to have done it.
                 let _ = answer.send(self.retain().await);
@@ -355,7 +436,9 @@ impl Writer {
         }
         for (run, answer) in runs.iter().zip(run_answers) {
             let written = self.write(std::slice::from_ref(run), &[]).await;
-            let _ = answer.send(written.map(|numbers| numbers.first().copied().unwrap_or(0)));
+            let made =
+                written.and_then(|made| made.first().copied().ok_or(Error::Closed("runs.db")));
+            let _ = answer.send(made);
         }
         for (records, answer) in records.iter().zip(record_answers) {
             let written = self.write(&[], std::slice::from_ref(records)).await;
@@ -363,28 +446,81 @@ impl Writer {
         }
     }
 
-    /// One transaction; gives the numbers of new runs.
-    async fn write(&mut self, runs: &[NewRun], records: &[NewRecords]) -> Result<Vec<u64>, Error> {
+    async fn note(&mut self, note: &TriggerNote) -> Result<(), Error> {
+        let query = match note {
+            TriggerNote::Keep {
+                workflow,
+                name,
+                kept,
+            } => sqlx::query(
+                "INSERT OR REPLACE INTO triggers (workflow, name, kept) VALUES (?, ?, ?)",
+            )
+            .bind(workflow)
+            .bind(name)
+            .bind(kept),
+            TriggerNote::Forget { workflow, name } => {
+                sqlx::query("DELETE FROM triggers WHERE workflow = ? AND name = ?")
+                    .bind(workflow)
+                    .bind(name)
+            }
+            TriggerNote::Queue { key, firing } => {
+                sqlx::query("INSERT OR IGNORE INTO firings (key, firing) VALUES (?, ?)")
+                    .bind(key)
+                    .bind(firing)
+            }
+            TriggerNote::Unqueue { key } => {
+                sqlx::query("DELETE FROM firings WHERE key = ?").bind(key)
+            }
+        };
+        let done = query.execute(&mut self.connection).await;
+        done.map(drop).map_err(Error::sql("note the trigger"))
+    }
+
+    /// One transaction; gives the numbers of new runs, and of those whose keys are taken.
+    async fn write(
+        &mut self,
+        runs: &[NewRun],
+        records: &[NewRecords],
+    ) -> Result<Vec<MadeRun>, Error> {
         let failed = || Error::sql("write the journal of runs");
         let mut transaction = self.connection.begin().await.map_err(failed())?;
         let mut numbers = Vec::with_capacity(runs.len());
         for run in runs {
+            if let Some(key) = &run.key {
+                sqlx::query("DELETE FROM firings WHERE key = ?")
+                    .bind(key)
+                    .execute(&mut *transaction)
+                    .await
+                    .map_err(failed())?;
+                let known: Option<i64> =
+                    sqlx::query_scalar("SELECT number FROM runs WHERE key = ?")
+                        .bind(key)
+                        .fetch_optional(&mut *transaction)
+                        .await
+                        .map_err(failed())?;
+                if let Some(number) = known {
+                    numbers.push(MadeRun::Known(unsigned(number)));
+                    continue;
+                }
+            }
             sqlx::query("INSERT OR IGNORE INTO definitions (hash, text) VALUES (?, ?)")
                 .bind(&run.hash)
                 .bind(&*run.definition)
                 .execute(&mut *transaction)
                 .await
                 .map_err(failed())?;
-            let row = sqlx::query("INSERT INTO runs (at, workflow, definition, facts, open, summary) VALUES (?, ?, ?, ?, 1, ?) RETURNING number")
+            let row = sqlx::query("INSERT INTO runs (at, workflow, definition, facts, open, summary, key) VALUES (?, ?, ?, ?, 1, ?, ?) RETURNING number")
                 .bind(signed(run.at))
                 .bind(&run.summary.workflow)
                 .bind(&run.hash)
                 .bind(&run.facts)
                 .bind(json("a run", &run.summary)?)
+                .bind(run.key.as_deref())
                 .fetch_one(&mut *transaction)
                 .await
                 .map_err(failed())?;
-            numbers.push(unsigned(row.try_get("number").map_err(failed())?));
+            let number = unsigned(row.try_get("number").map_err(failed())?);
+            numbers.push(MadeRun::New(number));
         }
         let (chunks, rest) = records.as_chunks::<ROWS>();
         for chunk in chunks {

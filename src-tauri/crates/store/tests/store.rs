@@ -8,8 +8,8 @@ use flotilla_contract::{
     state::Override, tool::Era,
 };
 use flotilla_store::{
-    EventOptions, NewAction, NewRecords, NewRevision, NewRun, Opened, Options, Received,
-    RunOptions, ServerMemory, open,
+    EventOptions, MadeRun, NewAction, NewRecords, NewRevision, NewRun, Opened, Options, Received,
+    RunOptions, ServerMemory, TriggerNote, open,
 };
 use std::{
     path::Path,
@@ -758,6 +758,7 @@ fn new_run(workflow: &str, at: u64) -> NewRun {
         definition: "name: w".into(),
         hash: "h".into(),
         summary: summary(workflow, RunState::Running),
+        key: None,
     }
 }
 
@@ -777,7 +778,7 @@ async fn runs_are_kept_with_their_records_over_a_restart() {
     let store = opened(&home).await;
     let first = store.runs.create(new_run("a", 1)).await.unwrap();
     let second = store.runs.create(new_run("b", 2)).await.unwrap();
-    assert_eq!((first, second), (1, 2));
+    assert_eq!((first, second), (MadeRun::New(1), MadeRun::New(2)));
     store
         .runs
         .append(records(1, 0, "[1,2]", None))
@@ -824,7 +825,64 @@ async fn runs_are_kept_with_their_records_over_a_restart() {
     assert_eq!(numbers(Some("a"), None).await, [1]);
     assert_eq!(numbers(None, Some(2)).await, [1]);
     // A number is given once.
-    assert_eq!(store.runs.create(new_run("a", 3)).await.unwrap(), 3);
+    let third = store.runs.create(new_run("a", 3)).await.unwrap();
+    assert_eq!(third, MadeRun::New(3));
+}
+
+#[tokio::test]
+async fn a_key_is_taken_once_and_what_waited_for_it_is_gone_with_it() {
+    let home = TempDir::new().unwrap();
+    let store = opened(&home).await;
+    let queue = |key: &str| TriggerNote::Queue {
+        key: key.into(),
+        firing: format!("\"{key}\""),
+    };
+    let keep = |kept: &str| TriggerNote::Keep {
+        workflow: "w".into(),
+        name: "t".into(),
+        kept: kept.into(),
+    };
+    for note in [
+        queue("a"),
+        queue("b"),
+        queue("a"),
+        queue("c"),
+        keep("1"),
+        keep("2"),
+    ] {
+        store.runs.note(note).await.unwrap();
+    }
+    let keyed = |key: &str| NewRun {
+        key: Some(key.into()),
+        ..new_run("w", 1)
+    };
+    let (first, twice) = tokio::join!(store.runs.create(keyed("a")), store.runs.create(keyed("a")));
+    assert_eq!(
+        (first.unwrap(), twice.unwrap()),
+        (MadeRun::New(1), MadeRun::Known(1))
+    );
+    let unqueue = TriggerNote::Unqueue { key: "c".into() };
+    store.runs.note(unqueue).await.unwrap();
+    store.runs.close(PATIENCE).await;
+
+    let store = opened(&home).await;
+    assert_eq!(store.runs.firings().await.unwrap(), ["\"b\""]);
+    assert_eq!(store.runs.triggers().await.unwrap(), ["2"]);
+    assert_eq!(
+        store.runs.create(keyed("a")).await.unwrap(),
+        MadeRun::Known(1)
+    );
+    assert_eq!(
+        store.runs.create(keyed("b")).await.unwrap(),
+        MadeRun::New(2)
+    );
+    assert!(store.runs.firings().await.unwrap().is_empty());
+    let forget = TriggerNote::Forget {
+        workflow: "w".into(),
+        name: "t".into(),
+    };
+    store.runs.note(forget).await.unwrap();
+    assert!(store.runs.triggers().await.unwrap().is_empty());
 }
 
 #[tokio::test]
@@ -835,7 +893,9 @@ async fn many_runs_at_once_share_commits_and_keep_their_order() {
     for _ in 0..70 {
         let runs = store.runs.clone();
         tasks.spawn(async move {
-            let run = runs.create(new_run("a", 1)).await.unwrap();
+            let MadeRun::New(run) = runs.create(new_run("a", 1)).await.unwrap() else {
+                panic!("without a key every run is new");
+            };
             for from in 0..5 {
                 runs.append(records(run, from, &format!("[{from}]"), None))
                     .await
@@ -868,7 +928,7 @@ async fn retention_of_runs_by_count_and_by_age() {
             hash,
             ..new_run("a", today)
         };
-        assert_eq!(store.runs.create(run).await.unwrap(), number);
+        assert_eq!(store.runs.create(run).await.unwrap(), MadeRun::New(number));
         let ended = (number > 1).then_some(RunState::Completed);
         let records = records(number, 0, "[1]", ended);
         store.runs.append(records).await.unwrap();
@@ -889,5 +949,6 @@ async fn retention_of_runs_by_count_and_by_age() {
     let open = store.runs.unfinished().await.unwrap();
     assert_eq!(open.first().map(|run| run.hash.as_str()), Some("h1"));
     assert_eq!(store.runs.records(1).await.unwrap().len(), 1);
-    assert_eq!(store.runs.create(new_run("a", today)).await.unwrap(), 81);
+    let next = store.runs.create(new_run("a", today)).await.unwrap();
+    assert_eq!(next, MadeRun::New(81));
 }

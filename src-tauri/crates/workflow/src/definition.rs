@@ -1,5 +1,6 @@
 //! What an author writes: the shape of a workflow's YAML (or JSON), and its published schema.
 
+use crate::trigger::written::OnTrigger;
 use flotilla_contract::{
     units::{parse_duration, show_duration},
     workflow::Failure,
@@ -73,6 +74,13 @@ pub struct Definition {
     /// How long a run may take in all, waiting included (default 7d). Then it is cancelled, and has failed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub timeout: Option<Span>,
+    /// Runs of it under way at once at most (1 to 1,000; default: any number). More are refused; what a trigger does then says its `overlap`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 1000))]
+    pub max_runs: Option<u32>,
+    /// What starts it without a person, 50 at most. Only a file in the home starts by itself, a template that comes with Flotilla never.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub on: Vec<OnTrigger>,
     /// The steps, 1 to 20,000.
     pub steps: Vec<Step>,
 }

@@ -25,11 +25,29 @@ pub struct Head {
     pub summary: RunSummary,
 }
 
+/// A run that is kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Made {
+    /// It is new.
+    New(u64),
+    /// It was there, with the same key.
+    Known(u64),
+}
+
+impl Made {
+    /// Its number.
+    #[must_use]
+    pub fn run(self) -> u64 {
+        let (Self::New(run) | Self::Known(run)) = self;
+        run
+    }
+}
+
 /// Keeps runs. A call answers when what it was given is on disk.
 pub trait Journal: Send + Sync {
     /// Keeps a new run, before anything of it happens, and gives its number: each is given once, also over restarts. The number in the head
-    /// means nothing yet.
-    fn create(&self, head: Head) -> Boxed<'_, Result<u64, JournalError>>;
+    /// means nothing yet. With a key that another run took, nothing is kept, and that run is the answer.
+    fn create(&self, head: Head, key: Option<String>) -> Boxed<'_, Result<Made, JournalError>>;
 
     /// Appends records of a run, all or none, after those that it has. `from` is how many it has, `summary` what the run is by then; without
     /// one, the kept one stands.

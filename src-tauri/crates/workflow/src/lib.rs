@@ -1,6 +1,7 @@
 //! Workflows: steps that need each other, over the fleet's tools, this machine and the network.
 //!
-//! **Owns**: the language ([`Definition`], expressions, templates), the [`Plan`] that a definition compiles to, and what a [`Run`] decides. It
+//! **Owns**: the language ([`Definition`], expressions, templates), the [`Plan`] that a definition compiles to, what a [`Run`] decides, and
+//! what starts runs without a person ([`trigger`]). It
 //! has no clock, no process, no socket and no disk of its own: work is done by an [`Executor`], records are kept by a [`Journal`]; the engine
 //! holds both.
 //!
@@ -20,18 +21,21 @@
 pub mod definition;
 mod expr;
 pub mod journal;
+mod lines;
 mod plan;
 pub mod run;
 pub mod runner;
 mod scope;
 mod template;
 mod templates;
+pub mod trigger;
 mod uses;
 mod vars;
 
 pub use definition::{Definition, schema};
 pub use expr::for_each;
 pub use journal::Journal;
+pub use lines::locate;
 pub use plan::{Anything, Catalog, Plan, compile, parse};
 pub use run::{Effect, Event, Facts, Failed, Record, Run, Task, Wish};
 pub use runner::{Executor, Observer, Runner, Start, Work};

@@ -5,6 +5,7 @@ use crate::{
     expr::{Expr, References, on_deep_stack},
     scope::ROOTS,
     template::Template,
+    trigger::{self, Trigger},
     uses::Uses,
     vars,
 };
@@ -40,6 +41,7 @@ impl Catalog for Anything {
 pub struct Plan {
     pub(crate) definition: Definition,
     pub(crate) steps: Vec<PlanStep>,
+    pub(crate) triggers: Vec<Trigger>,
     pub(crate) places: HashMap<String, u32>,
     /// Steps at work at once.
     pub(crate) limit: u32,
@@ -139,6 +141,12 @@ impl Plan {
         sort(&self.steps).0
     }
 
+    /// What starts it without a person.
+    #[must_use]
+    pub fn triggers(&self) -> &[Trigger] {
+        &self.triggers
+    }
+
     /// What does the work of a step.
     #[must_use]
     pub fn uses(&self, step: u32) -> Option<&Uses> {
@@ -208,21 +216,22 @@ pub fn compile(definition: Definition, catalog: &dyn Catalog) -> Result<Plan, Ve
             line: None,
         }]);
     };
-    let (steps, places) = compiled?;
+    let (steps, places, triggers) = compiled?;
     Ok(Plan {
         limit: definition.concurrency.unwrap_or(5),
         timeout: definition.timeout.map_or(7 * 86_400_000, Span::ms),
         definition,
         steps,
+        triggers,
         places,
     })
 }
 
-type Compiled = (Vec<PlanStep>, HashMap<String, u32>);
+type Compiled = (Vec<PlanStep>, HashMap<String, u32>, Vec<Trigger>);
 
 /// Checks one definition and notes what is wrong.
-struct Checker<'a> {
-    definition: &'a Definition,
+pub(crate) struct Checker<'a> {
+    pub(crate) definition: &'a Definition,
     places: HashMap<String, u32>,
     findings: Vec<Finding>,
 }
@@ -236,7 +245,7 @@ impl<'a> Checker<'a> {
         }
     }
 
-    fn say(&mut self, path: impl Into<String>, message: impl Into<String>) {
+    pub(crate) fn say(&mut self, path: impl Into<String>, message: impl Into<String>) {
         self.findings.push(Finding {
             path: path.into(),
             message: message.into(),
@@ -258,11 +267,12 @@ impl<'a> Checker<'a> {
             }
         }
         self.cycle(&steps);
+        let triggers = trigger::compile(&mut self);
         if self.findings.is_empty() {
             self.references(&steps);
         }
         if self.findings.is_empty() {
-            Ok((steps, self.places))
+            Ok((steps, self.places, triggers))
         } else {
             Err(self.findings)
         }
@@ -274,6 +284,7 @@ impl<'a> Checker<'a> {
             self.say("name", error.to_string());
         }
         self.between("concurrency", definition.concurrency, 1, 1_000);
+        self.between("max_runs", definition.max_runs, 1, 1_000);
         if definition.steps.is_empty() || definition.steps.len() > MOST_STEPS {
             let count = definition.steps.len();
             self.say(
@@ -302,7 +313,13 @@ impl<'a> Checker<'a> {
         }
     }
 
-    fn between(&mut self, path: impl Into<String>, number: Option<u32>, least: u32, most: u32) {
+    pub(crate) fn between(
+        &mut self,
+        path: impl Into<String>,
+        number: Option<u32>,
+        least: u32,
+        most: u32,
+    ) {
         if let Some(number) = number.filter(|number| !(least..=most).contains(number)) {
             self.say(
                 path,
@@ -454,11 +471,11 @@ impl<'a> Checker<'a> {
         self.say(path, format!("no step has the id or name {name:?}{hint}"));
     }
 
-    fn expression(&mut self, path: &str, text: Option<&str>) -> Option<Expr> {
+    pub(crate) fn expression(&mut self, path: &str, text: Option<&str>) -> Option<Expr> {
         Expr::compile(text?).map_err(|why| self.say(path, why)).ok()
     }
 
-    fn template(&mut self, path: &str, value: &Value) -> Template {
+    pub(crate) fn template(&mut self, path: &str, value: &Value) -> Template {
         let mut problems = Vec::new();
         let template = Template::compile(value, &mut |place, why| {
             problems.push((format!("{path}{place}"), why));
@@ -587,7 +604,7 @@ impl<'a> Checker<'a> {
     fn check(&mut self, at: usize, steps: &[PlanStep], path: &str, field: &str, refs: &References) {
         for root in &refs.roots {
             let meant = match root.as_str() {
-                "vars" | "steps" | "run" => true,
+                "vars" | "steps" | "run" | "trigger" => true,
                 "item" | "index" => steps[at].for_each.is_some() && field == "with",
                 "output" => field == "outputs",
                 _ => false,
@@ -670,7 +687,7 @@ fn sort(steps: &[PlanStep]) -> (Vec<u32>, Vec<usize>) {
     (order, left)
 }
 
-fn is_name(text: &str, dashes: bool) -> bool {
+pub(crate) fn is_name(text: &str, dashes: bool) -> bool {
     let mut bytes = text.bytes();
     text.len() <= 64
         && bytes

@@ -5,8 +5,8 @@
 //! makes the batches larger, not the queue. When they cannot be written the run stands still, and tries again every second.
 
 use crate::{
-    Plan, Uses,
-    journal::{Boxed, Head, Journal, JournalError},
+    Definition, Plan, Uses,
+    journal::{Boxed, Head, Journal, JournalError, Made},
     plan::{Anything, compile},
     run::{Effect, Event, Facts, Failed, Record, Run, Task, Wish},
 };
@@ -69,6 +69,10 @@ pub struct Start {
     pub vars: Map<String, Value>,
     /// Who or what starts it.
     pub by: String,
+    /// `trigger` of expressions.
+    pub trigger: Value,
+    /// A key that is taken once: a second start with it starts nothing.
+    pub key: Option<String>,
     /// How deep it is.
     pub depth: u32,
     /// Folder in which its commands and files are.
@@ -201,13 +205,14 @@ impl Runner {
         Ok(resumed)
     }
 
-    /// Starts a run of a plan and gives its number.
+    /// Starts a run of a plan and gives its number. When its key is taken, nothing starts, and it is the number of the run that took it.
     ///
     /// # Errors
     /// When there are too many, or it cannot be kept.
-    pub async fn start(&self, plan: Arc<Plan>, start: Start) -> Result<u64, Error> {
+    pub async fn start(&self, plan: Arc<Plan>, mut start: Start) -> Result<Made, Error> {
+        let key = start.key.take();
         let run = self.admit(plan, start)?;
-        self.create(run, &[]).await
+        self.create(run, &[], key).await
     }
 
     /// Starts a run anew that takes over from another what a step neither is nor needs again: all that had ended well there and does not come
@@ -234,7 +239,8 @@ impl Runner {
             }
         };
         let run = self.admit(plan, start)?;
-        self.create(run, &taken).await
+        let made = self.create(run, &taken, None).await?;
+        Ok(made.run())
     }
 
     fn admit(&self, plan: Arc<Plan>, start: Start) -> Result<Run, Error> {
@@ -253,6 +259,7 @@ impl Runner {
             at: (self.shared.options.clock)(),
             vars: start.vars,
             by: start.by,
+            trigger: start.trigger,
             seed: (self.shared.options.seed)(),
             depth: start.depth,
             workspace: start.workspace,
@@ -260,22 +267,27 @@ impl Runner {
         Ok(Run::new(plan, facts))
     }
 
-    async fn create(&self, mut run: Run, taken: &[Record]) -> Result<u64, Error> {
+    async fn create(
+        &self,
+        mut run: Run,
+        taken: &[Record],
+        key: Option<String>,
+    ) -> Result<Made, Error> {
         let definition = serde_json::to_string(run.plan().definition())
             .map_err(|error| Error::Unreadable(0, error.to_string()))?;
-        let number = self
-            .shared
-            .journal
-            .create(Head {
-                facts: run.facts().clone(),
-                hash: Sha256::digest(&definition)
-                    .iter()
-                    .map(|byte| format!("{byte:02x}"))
-                    .collect(),
-                definition: definition.into(),
-                summary: run.summary(),
-            })
-            .await?;
+        let head = Head {
+            facts: run.facts().clone(),
+            hash: Sha256::digest(&definition)
+                .iter()
+                .map(|byte| format!("{byte:02x}"))
+                .collect(),
+            definition: definition.into(),
+            summary: run.summary(),
+        };
+        let made = self.shared.journal.create(head, key).await?;
+        let Made::New(number) = made else {
+            return Ok(made);
+        };
         run.number(number);
         let at = run.facts().at;
         let kept = taken.len() as u64;
@@ -287,7 +299,7 @@ impl Runner {
                 .await?;
         }
         self.spawn(run, Event::Begin, kept, None);
-        Ok(number)
+        Ok(made)
     }
 
     /// Does what a person wants of a run, also of one that has ended; answers when that is on disk. `wish` sees the run, to find its steps.
@@ -407,8 +419,10 @@ impl Runner {
         let kept = self.shared.journal.read(number).await?;
         let kept = kept.ok_or(Error::NoRun(number))?;
         let restore = move || {
-            let definition = serde_json::from_str(&kept.head.definition)
+            let mut definition: Definition = serde_json::from_str(&kept.head.definition)
                 .map_err(|error| Error::Unreadable(number, error.to_string()))?;
+            // What would start it does not matter any more, and may mean nothing here: a time zone that this machine does not know.
+            definition.on.clear();
             let plan = compile(definition, &Anything).map_err(|findings| {
                 let first = findings
                     .first()

@@ -5,7 +5,7 @@ use serde_json::{Map, Value, json};
 use std::borrow::Cow;
 
 /// The names at the root, for messages.
-pub(crate) const ROOTS: &[&str] = &["vars", "steps", "run", "item", "index", "output"];
+pub(crate) const ROOTS: &[&str] = &["vars", "steps", "run", "trigger", "item", "index", "output"];
 
 /// What a step tells to expressions.
 pub(crate) struct StepFacts<'a> {
@@ -21,10 +21,12 @@ pub(crate) trait Steps: Send + Sync {
     fn ids(&self) -> Box<dyn Iterator<Item = &str> + '_>;
 }
 
-/// What an expression sees: `vars`, `steps`, `run`, and where they mean something `item`, `index` and `output`.
+/// What an expression sees: `vars`, `steps`, `run`, `trigger`, and where they mean something `item`, `index` and `output`.
 pub(crate) struct Scope<'a> {
     pub(crate) vars: &'a Map<String, Value>,
     pub(crate) run: &'a Value,
+    /// What started the run.
+    pub(crate) trigger: &'a Value,
     pub(crate) steps: &'a dyn Steps,
     pub(crate) item: Option<(&'a Value, u32)>,
     pub(crate) output: Option<&'a Value>,
@@ -36,6 +38,7 @@ impl<'a> Scope<'a> {
         let (root, rest) = split(path);
         match root {
             "run" => inside(self.run, rest),
+            "trigger" => inside(self.trigger, rest),
             "item" => inside(self.item?.0, rest),
             "output" => inside(self.output?, rest),
             "index" if rest.is_none() => Some(Cow::Owned(self.item?.1.into())),

@@ -107,6 +107,11 @@ export function say(event: Event): Said {
       return { sentence: `Alert ${event.rule} has ended: ${event.summary}`, shape: null };
     case 'alert:notice':
       return { sentence: `${event.title}: ${event.body}`, shape: null };
+    case 'workflow:trigger':
+      return {
+        sentence: `${event.workflow}, trigger ${event.trigger}: ${event.outcome}: ${event.why}`,
+        shape: event.outcome === 'refused' ? 'failed' : event.outcome === 'dropped' ? 'degraded' : null,
+      };
     case 'engine:started':
       return { sentence: 'The engine started', shape: null };
     case 'manager:shutdown':

@@ -1203,6 +1203,17 @@ export type EventKind =
     body: string;
     /** The worst of what it tells. */
     severity: Severity;
+  /** A trigger of a workflow fired and no run started, or waits. The same again is not told. */
+  | {
+    kind: "workflow:trigger";
+    /** Name of the workflow. */
+    workflow: string;
+    /** The trigger. */
+    trigger: string;
+    /** What came of it. */
+    outcome: TriggerOutcome;
+    /** Why. */
+    why: string;
   }
   /** The engine is up. */
   | {
@@ -2476,6 +2487,16 @@ export interface Sample {
   children: number;
 }
 
+/** A definition to keep in the home. */
+export interface SaveParams {
+  /** Its name, which its text must have too. */
+  name: string;
+  /** YAML or JSON; it must be able to run. */
+  text: string;
+  /** Hash of the text that it takes the place of; absent for a workflow that is not there. With another one nothing is written. */
+  before?: string;
+}
+
 /** Another number of instances. */
 export interface ScaleParams {
   /** Which server. */
@@ -3050,6 +3071,76 @@ export type Transport =
     url: string;
   };
 
+/** What makes a trigger fire. */
+export type TriggerKind =
+  /** A time. */
+  | "schedule"
+  /** Something that happens in the fleet. */
+  | "event"
+  /** A request over HTTP. */
+  | "webhook";
+
+/** The last firing of a trigger. */
+export interface TriggerLast {
+  /** When. Of firings that all came to the same, as skipped ones in a row, it can be the first. */
+  at: number;
+  /** What came of it. */
+  outcome: TriggerOutcome;
+  /** The run. */
+  run?: number;
+  /** Why no run started. */
+  why?: string;
+}
+
+/** What came of a firing of a trigger. */
+export type TriggerOutcome =
+  /** A run started. */
+  | "started"
+  /** It waits until runs that are under way have ended. */
+  | "queued"
+  /** It started nothing, as its definition wants it: runs are under way, or its time had passed. */
+  | "skipped"
+  /** It started nothing: more often within a minute than it may. */
+  | "dropped"
+  /** No run could start. */
+  | "refused";
+
+/** A trigger by its name. */
+export interface TriggerRef {
+  /** Name of the workflow. */
+  workflow: string;
+  /** Its name in the workflow; it can be left out when there is only one. */
+  trigger?: string;
+}
+
+/** What starts a workflow without a person. */
+export interface TriggerView {
+  /** Name of the workflow. */
+  workflow: string;
+  /** Its name in the workflow. */
+  trigger: string;
+  /** What makes it fire. */
+  kind: TriggerKind;
+  /** That in short: the pattern of a schedule, words of events and names of servers, method and path of a webhook. */
+  what: string;
+  /** Time zone of a schedule. */
+  timezone?: string;
+  /** What becomes of a firing while runs are under way: `skip`, `queue`, `cancel_previous` or `allow`. */
+  overlap: string;
+  /** When it fires next, the next times of a schedule that is enabled; the part of the jitter is in them. */
+  next: number[];
+  /** Whether it starts runs. */
+  enabled: boolean;
+  /** Why it does not, or who switched it on against its definition. */
+  why?: string;
+  /** Firings that wait for runs to end. */
+  queued: number;
+  /** Its last firing. */
+  last?: TriggerLast;
+  /** The run of that, if one started and is kept. */
+  last_run?: RunSummary;
+}
+
 /** A try of a step that failed. */
 export interface TryView {
   /** Which, from 1. */
@@ -3195,6 +3286,8 @@ export interface WorkflowRef {
 export interface WorkflowShown {
   /** The text of its definition. */
   text: string;
+  /** SHA-256 of that, in hexadecimal. */
+  hash: string;
   /** What it would do; absent when it is not valid. */
   plan?: WorkflowPlan;
   /** What is wrong with it. */
@@ -3313,6 +3406,14 @@ export interface Commands {
   "workflow.wait": { params: RunRef; result: RunSummary };
   /** Names of the metrics that are kept, the engine's own and those that were scraped, with how many series each has. */
   "metrics.names": { params: Empty; result: MetricName[] };
+  /** Keep a definition in the home, unless it cannot run or was changed meanwhile. */
+  "workflow.save": { params: SaveParams; result: WorkflowShown };
+  /** What starts workflows without a person: schedules with their next times, events, webhooks, and what came of each last. */
+  "workflow.schedules": { params: Empty; result: TriggerView[] };
+  /** Let a trigger start runs, whatever its definition says. */
+  "workflow.trigger.enable": { params: TriggerRef; result: TriggerView };
+  /** Let a trigger start no runs, whatever its definition says. What waits for it is dropped. */
+  "workflow.trigger.disable": { params: TriggerRef; result: TriggerView };
   /** Series of the metrics store, the scraped ones too. */
   "metrics.series": { params: SeriesQuery; result: SeriesPage };
   /** Values of series of the metrics store over a span of time: rates, quantiles, sums by label. */

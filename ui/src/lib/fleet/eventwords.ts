@@ -126,6 +126,12 @@ function say(event: Event): Omit<EventLine, 'who'> {
       return { text: `${event.rule} has ended: ${event.summary}`, icon: 'warning', loud: false };
     case 'alert:notice':
       return { text: `${event.title}: ${event.body}`, icon: 'warning', loud: false };
+    case 'workflow:trigger':
+      return {
+        text: `${event.workflow}, trigger ${event.trigger}: ${event.outcome}: ${event.why}`,
+        icon: 'workflows',
+        loud: event.outcome === 'refused' || event.outcome === 'dropped',
+      };
     case 'engine:started':
       return { text: 'Engine started', icon: 'fleets', loud: false };
     case 'manager:shutdown':

@@ -6,9 +6,12 @@ import type {
   RunQuery,
   RunSummary,
   RunView,
+  SaveParams,
   StepDetail,
   StepState,
   StepView,
+  TriggerRef,
+  TriggerView,
   WorkflowInfo,
   WorkflowPlan,
   WorkflowShown,
@@ -76,7 +79,44 @@ export class MockWorkflows {
 
   show(name: string): WorkflowShown {
     const plan = this.#plan(name);
-    return { text: `name: ${name}\n`, plan, findings: [] };
+    return { text: `name: ${name}\n`, hash: name, plan, findings: [] };
+  }
+
+  /** A text that names a workflow that is known would run; all others have a finding. */
+  check(text: string): WorkflowShown {
+    const name = /^name: (.*)$/m.exec(text)?.[1] ?? '';
+    const plan = PLANS.find((one) => one.name === name);
+    if (plan) return { text, hash: text, plan, findings: [] };
+    return { text, hash: text, findings: [{ path: 'name', message: `no workflow is named "${name}"`, line: 1 }] };
+  }
+
+  save({ text }: SaveParams): WorkflowShown {
+    return this.check(text);
+  }
+
+  triggers: TriggerView[] = [
+    {
+      workflow: 'nightly',
+      trigger: 'schedule',
+      kind: 'schedule',
+      what: '30 2 * * *',
+      timezone: 'Europe/Berlin',
+      overlap: 'skip',
+      next: [1, 2, 3].map((day) => Date.now() + day * 86_400_000),
+      enabled: true,
+      queued: 0,
+      last: { at: Date.now() - 3_600_000, outcome: 'skipped', why: '1 run is under way' },
+    },
+  ];
+
+  switch({ workflow }: TriggerRef, enabled: boolean): TriggerView {
+    const found = this.triggers.find((one) => one.workflow === workflow);
+    if (!found) throw new CallError({ code: 'not_found', message: `find a trigger of ${workflow}` });
+    const now: TriggerView = { ...found, enabled, next: enabled ? [Date.now() + 86_400_000] : [] };
+    if (enabled) delete now.why;
+    else now.why = 'switched off by panel';
+    this.triggers = this.triggers.map((one) => (one === found ? now : one));
+    return now;
   }
 
   plan({ name, vars = {} }: RunParams): WorkflowPlan {

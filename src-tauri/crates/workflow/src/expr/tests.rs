@@ -39,10 +39,12 @@ pub(crate) fn with_scope<T>(check: impl FnOnce(&Scope<'_>) -> T) -> T {
     );
     let vars = json!({"name": "web", "days": 30, "urls": ["a", "b"], "none": null});
     let run = json!({"number": 31});
+    let trigger = json!({"kind": "webhook", "body": {"ref": "main"}});
     let item = json!({"id": 4});
     check(&Scope {
         vars: vars.as_object().unwrap(),
         run: &run,
+        trigger: &trigger,
         steps: &built,
         item: Some((&item, 2)),
         output: Some(&built.output),
@@ -61,6 +63,10 @@ fn value(text: &str) -> Result<Value, String> {
 fn values() {
     for (text, expected) in [
         ("vars.name", json!("web")),
+        (
+            "trigger.body.ref == 'main' && !has(trigger.server)",
+            json!(true),
+        ),
         ("${{ vars.days }}", json!(30)),
         ("vars.days + 1", json!(31)),
         ("vars.days > 20 && vars.name == 'web'", json!(true)),

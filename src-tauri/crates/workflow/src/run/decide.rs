@@ -251,6 +251,7 @@ impl Run {
         Scope {
             vars: &self.facts.vars,
             run: &self.known,
+            trigger: &self.facts.trigger,
             steps: self,
             item,
             output,

@@ -35,8 +35,11 @@ pub struct Facts {
     pub at: Millis,
     /// The values of the variables, defaults included.
     pub vars: Map<String, Value>,
-    /// Who or what started it: `panel (NAME)`, `cli`, `schedule`, `run 12`.
+    /// Who or what started it: `panel (NAME)`, `cli`, `schedule nightly`, `run 12`.
     pub by: String,
+    /// `trigger` of expressions: its `kind`, its `time`, and what that kind adds.
+    #[serde(default, skip_serializing_if = "Value::is_null")]
+    pub trigger: Value,
     /// Decides about jitter: the same seed draws the same waits.
     pub seed: u64,
     /// How many runs it is a part of: a run of a `workflow` step is one deeper than the run of that step.

@@ -30,6 +30,7 @@ fn plan(yaml: &str) -> Arc<Plan> {
 
 fn facts(plan: &Plan) -> Facts {
     Facts {
+        trigger: Value::Null,
         number: 1,
         at: 0,
         vars: plan.bind(&Map::new()).unwrap(),

@@ -26,7 +26,7 @@ impl Memory {
 }
 
 impl Journal for Memory {
-    fn create(&self, mut head: Head) -> Boxed<'_, Result<u64, JournalError>> {
+    fn create(&self, mut head: Head, _: Option<String>) -> Boxed<'_, Result<Made, JournalError>> {
         Box::pin(async move {
             let mut runs = self.runs.lock().unwrap();
             let number = runs.len() as u64 + 1;
@@ -36,7 +36,7 @@ impl Journal for Memory {
                 head,
                 records: Vec::new(),
             });
-            Ok(number)
+            Ok(Made::New(number))
         })
     }
 
@@ -170,7 +170,7 @@ fn plan(steps: &[&str]) -> Arc<Plan> {
 }
 
 async fn start(runner: &Runner, plan: &Arc<Plan>) -> u64 {
-    runner.start(plan.clone(), by_test()).await.unwrap()
+    runner.start(plan.clone(), by_test()).await.unwrap().run()
 }
 
 fn by_test() -> Start {
