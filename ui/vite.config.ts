@@ -22,6 +22,8 @@ export default defineConfig({
   server: {
     port: 1420,
     strictPort: true,
+    // The schema of workflows stands among the documents.
+    fs: { allow: ['..'] },
     proxy: { '/ws': { target: 'ws://127.0.0.1:3000', ws: true }, '/api': 'http://127.0.0.1:3000' },
   },
   test: { include: ['src/**/*.test.ts'], environment: 'node' },

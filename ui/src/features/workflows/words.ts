@@ -1,6 +1,6 @@
 /** Runs and steps in words: states, what may be done, and why a run does not move. */
 import type { Failure, RunAct, RunState, RunSummary, RunView, StepView, WorkflowPlan } from '$lib/contract';
-import type { StepState } from '$lib/contract';
+import type { StepState, TriggerOutcome } from '$lib/contract';
 import type { Tone } from '$kit/status';
 import { count, duration, names, whole } from '$lib/format';
 
@@ -30,6 +30,15 @@ export const RUN: Record<RunState, Look> = {
   completed: { word: 'Completed', tone: 'ok', loud: false },
   failed: { word: 'Failed', tone: 'fail', loud: true },
   cancelled: { word: 'Cancelled', tone: 'stop', loud: false },
+};
+
+/** What came of the last firing of a trigger. */
+export const OUTCOME: Record<TriggerOutcome, string> = {
+  started: 'started',
+  queued: 'waits',
+  skipped: 'skipped',
+  dropped: 'too many',
+  refused: 'could not start',
 };
 
 export const FAILURE: Record<Failure, string> = {

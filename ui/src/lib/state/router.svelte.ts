@@ -21,19 +21,22 @@ export interface Route {
   tab?: ServerTab;
   workflow?: string;
   run?: number;
+  /** The workflow whose definition is edited; empty for a new one. */
+  edits?: string;
   query: URLSearchParams;
 }
 
 const isPlace = (text: string): text is Place => (PLACES as readonly string[]).includes(text);
 const isTab = (text: string): text is ServerTab => (SERVER_TABS as readonly string[]).includes(text);
 
-/** Reads `#/servers/NAME/TAB?query`, `#/workflows/definitions/NAME`, `#/workflows/runs/N`; anything unknown is the overview. */
+/** Reads `#/servers/NAME/TAB?query`, `#/workflows/definitions/NAME`, `#/workflows/runs/N`, `#/workflows/edit/NAME`, `#/workflows/edit`; anything unknown is the overview. */
 export function parseRoute(hash: string): Route {
   const [path = '', search = ''] = hash.replace(/^#?\/?/, '').split('?', 2);
   const [first = '', server = '', tab = ''] = path.split('/').map(decode);
   const query = new URLSearchParams(search);
   if (first === 'servers' && server) return { place: 'servers', server, tab: isTab(tab) ? tab : 'overview', query };
   if (first === 'workflows' && server === 'definitions' && tab) return { place: 'workflows', workflow: tab, query };
+  if (first === 'workflows' && server === 'edit') return { place: 'workflows', edits: tab, query };
   if (first === 'workflows' && server === 'runs' && /^\d{1,15}$/.test(tab))
     return { place: 'workflows', run: Number(tab), query };
   return { place: isPlace(first) ? first : 'overview', query };
@@ -62,6 +65,11 @@ export function serverHref(server: string, tab: ServerTab = 'overview', query?: 
 /** The address of a workflow's page, for `href`. */
 export function workflowHref(name: string): string {
   return `#/workflows/definitions/${encodeURIComponent(name)}`;
+}
+
+/** The address where a definition is edited, or a new one written, for `href`. */
+export function editHref(name?: string): string {
+  return name === undefined ? '#/workflows/edit' : `#/workflows/edit/${encodeURIComponent(name)}`;
 }
 
 /** The address of a run, or of one of its steps, for `href`. */

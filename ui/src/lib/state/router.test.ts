@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest';
-import { href, parseRoute, runHref, serverHref, workflowHref } from './router.svelte';
+import { editHref, href, parseRoute, runHref, serverHref, workflowHref } from './router.svelte';
 
 const seen = (hash: string) => {
   const { place, server, tab, query } = parseRoute(hash);
@@ -20,9 +20,11 @@ test.each([
   [workflowHref('a b/c'), ['a b/c', undefined]],
   [runHref(31, 'x y'), [undefined, 31]],
   ['#/workflows/runs/x', [undefined, undefined]],
-])('%s', (hash, expected) => {
-  const { place, workflow, run } = parseRoute(hash);
-  expect([place, workflow, run]).toEqual(['workflows', ...expected]);
+  [editHref('a b'), [undefined, undefined, 'a b']],
+  [editHref(), [undefined, undefined, '']],
+])('%s', (hash, [named, numbered, edited]) => {
+  const { place, workflow, run, edits } = parseRoute(hash);
+  expect([place, workflow, run, edits]).toEqual(['workflows', named, numbered, edited]);
 });
 
 test('addresses are read back as what they were made from', () => {
