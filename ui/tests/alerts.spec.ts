@@ -7,7 +7,7 @@ test.use({
     '[[alerts.rules]]\nname = "AnyServer"\nexpr = "max by (server) (flotilla_failed) >= 0"\nsummary = "{{ server }} is watched"\n' +
     '[[alerts.rules]]\nname = "NoSuchSeries"\nexpr = "no_such_series > 1"\n' +
     '[[alerts.channels]]\nname = "cat"\nkind = "exec"\ncommand = ["/bin/cat"]\n' +
-    '[servers.idle]\ncommand = "sleep"\nargs = ["600"]\nautostart = false\n',
+    '[servers.idle]\ncommand = "sleep"\nargs = ["600"]\n',
 });
 
 test('an alert fires, is silenced from its row, and the silence ends', async ({ page }) => {

@@ -17,8 +17,8 @@ use flotilla_contract::{
     },
     workflow::{
         Finding, ReplayParams, RunAct, RunActParams, RunParams, RunQuery, RunRef, RunState,
-        RunSummary, RunView, StepRef, StepState, TriggerRef, TriggerView, Unconfirmed, WorkflowInfo,
-        WorkflowPlan, WorkflowRef, WorkflowText,
+        RunSummary, RunView, StepRef, StepState, TriggerRef, TriggerView, Unconfirmed,
+        WorkflowInfo, WorkflowPlan, WorkflowRef, WorkflowText,
     },
 };
 use jiff::tz::TimeZone;

@@ -499,6 +499,7 @@ impl Round {
                 name: firing.workflow.clone(),
                 vars: firing.vars.clone(),
                 workspace: firing.workspace.clone(),
+                confirm: None,
             };
             match self.core.start_run(by, params).await {
                 Ok(run) => return Ok(run.run),

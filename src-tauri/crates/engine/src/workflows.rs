@@ -23,8 +23,8 @@ use flotilla_contract::{
     state::{InstanceView, ProcessState, Status},
     workflow::{
         Asking, Failure, Finding, PlannedCommand, PlannedStep, ReplayParams, RunAct, RunActParams,
-        RunParams, RunQuery, RunState, RunSummary, RunView, SaveParams, StepDetail, StepRef, StepState,
-        Unconfirmed, VarView, WorkflowInfo, WorkflowPlan, WorkflowShown,
+        RunParams, RunQuery, RunState, RunSummary, RunView, SaveParams, StepDetail, StepRef,
+        StepState, Unconfirmed, VarView, WorkflowInfo, WorkflowPlan, WorkflowShown,
     },
 };
 use flotilla_os::{

@@ -366,6 +366,7 @@ pub fn for_each(text: &str, items: &[Value]) -> Result<Vec<Value>, String> {
         let scope = Scope {
             vars: &none,
             run: &Value::Null,
+            trigger: &Value::Null,
             steps: &NoSteps,
             item: Some((item, u32::try_from(at).unwrap_or(u32::MAX))),
             output: None,
