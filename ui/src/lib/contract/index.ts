@@ -1203,6 +1203,7 @@ export type EventKind =
     body: string;
     /** The worst of what it tells. */
     severity: Severity;
+  }
   /** A trigger of a workflow fired and no run started, or waits. The same again is not told. */
   | {
     kind: "workflow:trigger";
