@@ -10,7 +10,7 @@ test.use({
     '[servers.idle]\ncommand = "sleep"\nargs = ["600"]\n',
 });
 
-test('an alert fires, is silenced from its row, and the silence ends', async ({ page }) => {
+test('an alert fires, is silenced from its row, and the silence ends', async ({ panel: page }) => {
   await go(page, '#/alerts');
   const row = page.locator('tr[data-alert="AnyServer"]');
   await expect(row).toContainText('idle is watched', { timeout: 20_000 });

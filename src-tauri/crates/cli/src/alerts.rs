@@ -50,7 +50,7 @@ pub(crate) async fn alerts(to: &Engine, act: Option<&Alerts>, out: Out) -> Resul
                 comment: comment.clone(),
             };
             let silence = to.run::<AlertsSilence>(params).await?;
-            out.json_or(&silence, || silences(&[silence.clone()], out))
+            out.json_or(&silence, || silences(std::slice::from_ref(&silence), out))
         }
         Some(Alerts::Unsilence { id }) => {
             let silence = to.run::<AlertsUnsilence>(SilenceRef { id: *id }).await?;

@@ -192,7 +192,7 @@ async fn paced(journal: Arc<dyn Journal>, plan: &Arc<Plan>, steps_per_s: f64) ->
         ticks.tick().await;
         let (runner, plan) = (runner.clone(), plan.clone());
         tasks.spawn(async move {
-            let run = runner.start(plan, Start::default()).await?;
+            let run = runner.start(plan, Start::default()).await?.run();
             wait(&runner, run).await;
             Ok::<_, flotilla_workflow::runner::Error>(())
         });
