@@ -2,8 +2,8 @@
 
 use axum::{Router, body::Bytes, extract::State, http::HeaderMap, routing::post};
 use flotilla_contract::{
-    alert::{Alert, AlertState},
-    command::AlertsList,
+    alert::{Alert, AlertState, RuleState},
+    command::{AlertsList, AlertsRules},
     state::Status,
 };
 use flotilla_tests::{Bed, fixture};
@@ -89,8 +89,25 @@ async fn a_server_that_fails_is_told_of_and_its_mending_too() {
     assert_eq!(message["alerts"][0]["id"], after[0].id.as_str());
     let said = bed.cli_says(0, &["alerts", "history"]);
     assert!(said.contains("fires") && said.contains("ended"), "{said}");
-    assert!(
-        bed.cli_says(0, &["alerts", "rules"])
-            .contains("ServerFailed")
-    );
+
+    // Rules about what every server has are about series that there are.
+    bed.eventually("rules have series", async || {
+        let rules = bed.run::<AlertsRules>(Default::default()).await;
+        let absent: Vec<String> = rules
+            .expect("rules")
+            .into_iter()
+            .filter(|view| matches!(view.state, RuleState::Absent | RuleState::Waiting))
+            .map(|view| view.rule.name)
+            .collect();
+        let of_all = [
+            "ServerFailed",
+            "ServerUnhealthy",
+            "ServerRestarted",
+            "ServerRestartsOften",
+        ];
+        !of_all.iter().any(|name| absent.iter().any(|it| it == name))
+    })
+    .await;
+    let said = bed.cli_says(0, &["alerts", "rules"]);
+    assert!(said.contains("ServerFailed"), "{said}");
 }

@@ -27,7 +27,7 @@ const PLACES: [name: string, hash: string, sign: string][] = [
   ['workflow-waits', '#/workflows?tab=waiting', 'Nothing waits for you'],
   ['no-workflow', '#/workflows/definitions/none', 'No such workflow'],
   ['no-run', '#/workflows/runs/9', 'No such run'],
-  ['alerts', '#/alerts', 'Nothing'],
+  ['alerts', '#/alerts', 'Channels'],
   ['alert-rules', '#/alerts?tab=rules', 'ServerFailed'],
   ['schedules', '#/workflows?tab=schedules', 'chedule'],
   ['metrics', '#/metrics', 'Pick a metric'],

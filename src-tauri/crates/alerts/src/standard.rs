@@ -38,7 +38,7 @@ const RULES: &[Row] = &[
     ),
     (
         "ServerRestarted",
-        "max by (server, instance) (increase(flotilla_restarts[10m])) > 0",
+        "max by (server, instance) (increase(flotilla_restarts_total[10m])) > 0",
         0,
         Severity::Info,
         false,
@@ -47,7 +47,7 @@ const RULES: &[Row] = &[
     ),
     (
         "ServerRestartsOften",
-        "max by (server, instance) (increase(flotilla_restarts[10m])) >= 3",
+        "max by (server, instance) (increase(flotilla_restarts_total[10m])) >= 3",
         0,
         Severity::Warning,
         false,

@@ -1,5 +1,5 @@
 /** Runs and steps in words: states, what may be done, and why a run does not move. */
-import type { Failure, RunAct, RunState, RunSummary, RunView, StepView, WorkflowPlan } from '$lib/contract';
+import type { Failure, Finding, RunAct, RunState, RunSummary, RunView, StepView, WorkflowPlan } from '$lib/contract';
 import type { StepState, TriggerOutcome } from '$lib/contract';
 import type { Tone } from '$kit/status';
 import { count, duration, names, whole } from '$lib/format';
@@ -341,4 +341,10 @@ export function touches({ steps, confinement }: Pick<WorkflowPlan, 'steps' | 'co
   const asked = kind('approval').length;
   if (asked) lines.push(`May ask a person: ${names(kind('approval').map(({ id }) => id))}`);
   return lines;
+}
+
+/** What is wrong with a definition, and where. */
+export function wrong(finding: Finding | undefined): string {
+  if (finding === undefined) return '';
+  return finding.path === '' ? finding.message : `${finding.path}: ${finding.message}`;
 }
