@@ -50,6 +50,10 @@ async fn a_server_that_fails_is_told_of_and_its_mending_too() {
     let never = "restart = { max_restarts = 0, delays = [\"50ms\"] }";
     let config = |flags: &str| fixture("flaky", flags, never) + &settings;
     let mut bed = Bed::new(&config("--crash-at-once 1")).await;
+    let folder = bed.home().join("workflows");
+    std::fs::create_dir_all(&folder).expect("a folder");
+    let workflow = "name: praise\nvars:\n  server: { type: string }\non:\n  - event: { kinds: [\"alert:resolved\"] }\n    if: trigger.event.rule == \"ServerFailed\"\n    vars: { server: \"${{ trigger.server }}\" }\nsteps:\n  - { id: say, uses: notify, with: { message: \"${{ vars.server }} is well again\" } }\n";
+    std::fs::write(folder.join("praise.yaml"), workflow).expect("a definition");
     bed.until("flaky", |v| v.status == Status::Failed).await;
 
     let message = next(&mut told).await;
@@ -87,6 +91,11 @@ async fn a_server_that_fails_is_told_of_and_its_mending_too() {
     let message = next(&mut told).await;
     assert_eq!(message["status"], "resolved", "{message}");
     assert_eq!(message["alerts"][0]["id"], after[0].id.as_str());
+    bed.eventually("its end has started what is to be done then", async || {
+        let said = bed.cli_says(0, &["workflow", "runs"]);
+        said.contains("praise") && said.contains("completed")
+    })
+    .await;
     let said = bed.cli_says(0, &["alerts", "history"]);
     assert!(said.contains("fires") && said.contains("ended"), "{said}");
 

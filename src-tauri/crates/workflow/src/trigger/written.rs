@@ -164,6 +164,8 @@ pub const KINDS: &[&str] = &[
     "server:scaled",
     "server:ceiling",
     "gateway:breaker",
+    "alert:firing",
+    "alert:resolved",
     "config:applied",
     "config:rejected",
     "agent:changed",
