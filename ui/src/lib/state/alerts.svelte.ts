@@ -23,10 +23,11 @@ export class Alerts {
     this.#transport = transport;
   }
 
-  /** Those that fire and are told of. */
+  /** Those that fire, are told of, and want something done: what is only for information wants nothing. */
   get firing(): Alert[] {
     return this.list.filter(
-      ({ state, silenced, inhibited }) => state === 'firing' && silenced === undefined && inhibited === undefined,
+      ({ state, severity, silenced, inhibited }) =>
+        state === 'firing' && severity !== 'info' && silenced === undefined && inhibited === undefined,
     );
   }
 
