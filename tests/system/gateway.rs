@@ -745,7 +745,7 @@ async fn calls_outlive_the_engine_with_what_was_said_but_for_secrets() {
     assert_eq!(
         seen,
         [
-            (None, CallEnd::Rejected, true),
+            (Some("tools__nothing"), CallEnd::Rejected, true),
             (Some("echo"), CallEnd::Ok, true)
         ],
         "{calls:#?}"
