@@ -29,7 +29,6 @@ pub const GUARD: &str = "__guard";
 pub fn run() -> ExitCode {
     start_log();
     let runtime = match tokio::runtime::Builder::new_multi_thread()
-        .on_thread_park(flotilla_os::rest)
         .worker_threads(2)
         .enable_all()
         .build()

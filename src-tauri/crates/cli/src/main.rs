@@ -47,7 +47,6 @@ fn run(args: &Args) -> Result<(), Failure> {
     start_log(args, serving);
     let runtime = if serving {
         tokio::runtime::Builder::new_multi_thread()
-            .on_thread_park(flotilla_os::rest)
             .worker_threads(2)
             .enable_all()
             .build()

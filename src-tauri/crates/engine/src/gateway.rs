@@ -14,8 +14,11 @@ use flotilla_mcp::PoolStats;
 use flotilla_store::{CallLog, EventLog, KeptCall};
 use flotilla_supervisor::{Observed, Settled, span};
 use serde_json::{Value, value::RawValue};
-use std::{sync::Arc, time::Duration};
-use tokio::sync::broadcast::error::RecvError;
+use std::{
+    sync::{Arc, Condvar, Mutex, PoisonError},
+    time::Duration,
+};
+use tokio::{sync::broadcast::error::RecvError, task::JoinSet};
 
 /// What the gateway asks of the engine.
 pub(crate) struct Port {
@@ -178,13 +181,48 @@ const GIVE_BACK_AFTER: [Duration; 3] = [
 /// What a burst of calls left in memory goes back to the system once it is over.
 pub(crate) async fn give_back(gateway: Gateway) {
     flotilla_os::keep_little();
+    let mut rested = Box::pin(gateway.rested());
     loop {
-        gateway.rested().await;
-        for pause in GIVE_BACK_AFTER {
-            tokio::time::sleep(pause).await;
-            let _ = tokio::task::spawn_blocking(flotilla_os::give_back).await;
+        rested.as_mut().await;
+        let mut pauses = GIVE_BACK_AFTER.iter();
+        rested.set(gateway.rested());
+        while let Some(pause) = pauses.next() {
+            tokio::select! {
+                // Another burst is over: from the beginning.
+                () = rested.as_mut() => {
+                    rested.set(gateway.rested());
+                    pauses = GIVE_BACK_AFTER.iter();
+                }
+                () = tokio::time::sleep(*pause) => {
+                    every_worker_rests().await;
+                    let _ = tokio::task::spawn_blocking(flotilla_os::give_back).await;
+                }
+            }
         }
     }
+}
+
+/// A worker of the runtime that is held back longer is not waited for.
+const WORKERS_MEET: Duration = Duration::from_millis(50);
+
+/// Each worker of the runtime gives back what the allocator keeps for it. One that has nothing to do would sleep on what it keeps, so each is called and held
+/// until all have come: as many tasks as there are workers, none of which lets go of its own before.
+async fn every_worker_rests() {
+    let workers = tokio::runtime::Handle::current().metrics().num_workers();
+    let met = Arc::new((Mutex::new(0_usize), Condvar::new()));
+    let mut tasks = JoinSet::new();
+    for _ in 0..workers {
+        let met = Arc::clone(&met);
+        tasks.spawn(async move {
+            flotilla_os::rest();
+            let (come, all) = &*met;
+            let mut come = come.lock().unwrap_or_else(PoisonError::into_inner);
+            *come += 1;
+            all.notify_all();
+            drop(all.wait_timeout_while(come, WORKERS_MEET, |come| *come < workers));
+        });
+    }
+    tasks.join_all().await;
 }
 
 impl Core {

@@ -240,6 +240,13 @@ impl Prometheus<'_> {
         let fitting = ((to - from) / POINTS).next_multiple_of(1_000);
         let step = query.step.unwrap_or(fitting).max(narrowest).max(1);
         let times = Times::new(from / step * step, to / step * step, step)?;
+        // A point of the store is of the step that begins there, Prometheus looks back: it is asked about the end of each.
+        let ends = Times {
+            from: times.from + step,
+            to: times.to + step,
+            step,
+        };
+        let goes_on = ends.to > clock::now();
         let mut answer = MetricAnswer {
             times: times.all(),
             step,
@@ -261,7 +268,13 @@ impl Prometheus<'_> {
                 Sum::Server => format!("{together} by (server) ({text})"),
                 Sum::All => format!("{together}({text})"),
             };
-            let lines = self.lines(text, &times).await?;
+            let mut lines = self.lines(text, &ends).await?;
+            if goes_on && metric == Metric::CallsPerSecond {
+                // Of a step that is not over it would be divided by all of the step.
+                for point in lines.iter_mut().filter_map(|(_, values)| values.last_mut()) {
+                    *point = None;
+                }
+            }
             let mut lines: Vec<MetricSeries> = lines
                 .into_iter()
                 .map(|(labels, values)| MetricSeries {

@@ -7,35 +7,18 @@ pub type Allocator = mimalloc::MiMalloc;
 /// See [`Allocator`].
 pub const ALLOCATOR: Allocator = mimalloc::MiMalloc;
 
-use std::{
-    cell::Cell,
-    sync::atomic::{AtomicU32, Ordering},
-};
-
-/// How often memory was to be given back.
-static ASKED: AtomicU32 = AtomicU32::new(0);
-
-thread_local! {
-    static DONE: Cell<u32> = const { Cell::new(0) };
-}
-
 /// Gives memory that was freed back to the system: allocators keep it for later, after a burst often for good. Walks all of the heap
 /// that it can reach, which takes milliseconds: for a moment of rest, off the threads that answer. What [`ALLOCATOR`] keeps for other
-/// threads they give back when they [`rest`] next.
+/// threads only they can give back, with [`rest`].
 pub fn give_back() {
-    ASKED.fetch_add(1, Ordering::Relaxed);
     rest();
     #[cfg(all(target_os = "linux", target_env = "gnu"))]
     gnu::malloc_trim(0);
 }
 
-/// To be called by a thread that has nothing to do: gives back what it keeps, once after each [`give_back`]. Costs one read of memory
-/// otherwise.
+/// Gives back what [`ALLOCATOR`] keeps for the calling thread. Walks its heap.
 pub fn rest() {
-    let asked = ASKED.load(Ordering::Relaxed);
-    if DONE.replace(asked) != asked {
-        collect::mi_collect(true);
-    }
+    collect::mi_collect(true);
 }
 
 mod collect {
