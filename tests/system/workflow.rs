@@ -2,11 +2,17 @@
 
 use flotilla_contract::{
     ErrorCode,
-    command::{EventQuery, EventsRead, WorkflowRun, WorkflowStep, WorkflowView},
+    command::{
+        EventQuery, EventsRead, SecretSet, SecretsSet, WorkflowRun, WorkflowStep, WorkflowView,
+    },
+    frame::{Topic, Update},
     state::Status,
-    workflow::{RunParams, RunRef, RunState, RunSummary, RunView, StepRef, StepState, Unconfirmed},
+    workflow::{
+        RunParams, RunRef, RunState, RunSummary, RunView, StepLog, StepRef, StepState, Unconfirmed,
+    },
 };
-use flotilla_tests::{Bed, fixture, program};
+use flotilla_remote::{News, Subscription};
+use flotilla_tests::{Bed, PATIENCE, fixture, program};
 use serde_json::{Value, json};
 use std::{
     fs,
@@ -152,6 +158,97 @@ async fn after_kill_nine_a_run_goes_on_and_asks_about_what_was_at_work() {
         "once\n"
     );
     assert_eq!(output(&bed, run, "last").await["stdout"], json!("x\nx\n"));
+}
+
+/// The next piece of news that this holds for.
+async fn next(news: &mut Subscription, is: impl Fn(&Update) -> bool) -> Update {
+    let found = tokio::time::timeout(PATIENCE, async {
+        loop {
+            match news.next().await {
+                Some(News::Update(update)) if is(&update) => return update,
+                Some(News::Update(_) | News::Tick(_)) => {}
+                end => panic!("{end:?}"),
+            }
+        }
+    });
+    found.await.expect("such news")
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_run_is_followed_and_what_its_commands_write_is_read_while_they_do() {
+    let mut bed = Bed::new("").await;
+    let (name, value) = ("token".to_owned(), "s3cret-value".to_owned());
+    bed.run::<SecretsSet>(SecretSet { name, value })
+        .await
+        .expect("it is stored");
+    define(&bed, "slow", "
+  - id: talk
+    uses: shell
+    timeout: 60s
+    with:
+      run: 'echo begins with \"$TOKEN\"; until [ -e go ]; do sleep 0.05; done; echo and ends >&2; exit 3'
+      env: { TOKEN: '${secret:token}' }
+  - { id: after, uses: data, needs: [talk] }
+");
+    let run = start(&bed, "slow").await.run;
+    let client = bed.client();
+    let mut of_run = client.subscribe(Topic::Run { run }).await.expect("news");
+    let Update::Run(mut seen) = next(&mut of_run, |_| true).await else {
+        panic!("all of it comes first");
+    };
+    let topic = |step: &str| Topic::Step {
+        run,
+        step: step.into(),
+        item: None,
+    };
+    let mut of_step = client.subscribe(topic("talk")).await.expect("news");
+    let log = |update: &Update| match update {
+        Update::Step(detail) => detail.log.clone().unwrap_or_default(),
+        _ => StepLog::default(),
+    };
+    let first = next(&mut of_step, |update| log(update).stdout.contains("begins")).await;
+    // The secret, or what may become one, is never seen.
+    assert!(
+        "begins with ***\n".starts_with(&log(&first).stdout),
+        "{first:?}"
+    );
+    assert!(!bed.everything_as_text().await.contains("s3cret-value"));
+
+    let folder = bed.home().join("runs").join(run.to_string());
+    fs::write(folder.join("go"), "").expect("a file");
+    let ended = next(
+        &mut of_step,
+        |update| matches!(update, Update::Step(detail) if detail.step.state == StepState::Failed),
+    )
+    .await;
+    let wrote = log(&ended);
+    assert_eq!(
+        (wrote.stdout.as_str(), wrote.stderr.as_str()),
+        ("begins with ***\n", "and ends\n")
+    );
+    while !seen.summary.state.ended() {
+        let Update::RunChanged { summary, steps } = next(&mut of_run, |_| true).await else {
+            panic!("then what changed");
+        };
+        seen.summary = summary;
+        for step in steps {
+            let place = seen.steps.iter().position(|one| one.id == step.id);
+            seen.steps[place.expect("a step of it")] = step;
+        }
+    }
+    assert_eq!(seen, view(&bed, run).await);
+    assert_eq!(state(&seen, "after"), StepState::Blocked);
+
+    // It is kept with the run.
+    bed.kill_engine();
+    bed.start_engine().await;
+    let params = StepRef {
+        run,
+        step: "talk".into(),
+        item: None,
+    };
+    let detail = bed.run::<WorkflowStep>(params).await.expect("a step");
+    assert_eq!(detail.log, Some(wrote));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -1,6 +1,6 @@
 //! Requests of workflow steps, to a server that says what it was asked.
 
-use flotilla_agents::work::{Place, Web, WorkError, http};
+use flotilla_agents::work::{Place, Said, Web, WorkError, http};
 use flotilla_contract::{host::HostPattern, workflow::Failure};
 use flotilla_os::Mark;
 use serde_json::{Value, json};
@@ -89,6 +89,7 @@ async fn ask(root: &TempDir, hosts: &[&str], input: Value) -> Result<Value, Work
         mark: Mark::of_home(root.path()).narrow("test"),
         environment: Vec::new(),
         writable: Vec::new(),
+        said: Said::default(),
     };
     let web = Web::new(&hosts).expect("a client");
     http(&input, &place, &web, &secret, &CancellationToken::new()).await

@@ -1,6 +1,6 @@
 //! Commands and files of workflow steps, with real processes and links.
 
-use flotilla_agents::work::{Place, WorkError, file, shell};
+use flotilla_agents::work::{Place, Said, WorkError, file, shell};
 use flotilla_contract::workflow::Failure;
 use flotilla_os::Mark;
 use serde_json::{Value, json};
@@ -14,6 +14,7 @@ fn place(root: &TempDir) -> Place {
         mark: Mark::of_home(root.path()).narrow("test"),
         environment: vec![("PATH".into(), path)],
         writable: Vec::new(),
+        said: Said::default(),
     }
 }
 

@@ -8,6 +8,7 @@ use crate::{
     log::{LogEntry, LogQuery},
     metric::SeriesInfo,
     state::FleetCounts,
+    workflow::{RunSummary, RunView, StepDetail, StepView},
 };
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -56,6 +57,21 @@ pub enum Topic {
     },
     /// Metric ticks: [`Update::Series`] whenever the set of series changes, and binary frames.
     Metrics,
+    /// A run of a workflow: one [`Update::Run`], then [`Update::RunChanged`]. Nothing when there is no such run.
+    Run {
+        /// Its number.
+        run: u64,
+    },
+    /// A step of a run: [`Update::Step`] now and whenever it changed, also when its command wrote something. Nothing when there is no such step.
+    Step {
+        /// The run.
+        run: u64,
+        /// Id or name of the step.
+        step: String,
+        /// Place of the item, from 0, of a step that runs for each.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        item: Option<u32>,
+    },
 }
 
 /// From an engine to a screen.
@@ -131,6 +147,17 @@ pub enum Update {
         /// All of them.
         series: Vec<SeriesInfo>,
     },
+    /// A run, whole.
+    Run(RunView),
+    /// What changed of a run since the frame before.
+    RunChanged {
+        /// The run in a line.
+        summary: RunSummary,
+        /// Its steps that changed, whole.
+        steps: Vec<StepView>,
+    },
+    /// A step of a run as it is now.
+    Step(StepDetail),
 }
 
 /// The whole fleet at one moment.

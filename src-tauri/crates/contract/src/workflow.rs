@@ -241,6 +241,22 @@ pub struct StepDetail {
     pub outputs: serde_json::Map<String, serde_json::Value>,
     /// Tries that failed, oldest first.
     pub tries: Vec<TryView>,
+    /// What the command of the try that is at work wrote so far, or that of the last try that failed: [`Self::output`] has it once a try did its
+    /// work. Absent when it wrote nothing, or is no command.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub log: Option<StepLog>,
+}
+
+/// What a command wrote. Secrets that it was given are masked.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct StepLog {
+    /// To standard output: the end of it.
+    pub stdout: String,
+    /// To standard error: the end of it.
+    pub stderr: String,
+    /// Whether something before is left out.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub cut: bool,
 }
 
 /// A step of a run that is under way asks a person: to approve, or to say what becomes of it.

@@ -46,6 +46,7 @@ mod pages;
 mod playground;
 mod prometheus;
 mod resolve;
+mod run_feed;
 mod sampling;
 mod sessions;
 mod steps;

@@ -1,12 +1,16 @@
 //! Subscriptions: what is there now, then what changes. A reader that is too slow starts afresh; nobody waits for it.
 
-use crate::core::{Core, Tick};
+use crate::{
+    core::{Core, Tick},
+    run_feed::{RunFeed, StepFeed},
+};
 use bytes::Bytes;
 use flotilla_contract::{
     Event, InstanceId,
     command::EventQuery,
     frame::{FleetDelta, Topic, Update},
     log::{LogEntry, LogGap, LogQuery},
+    workflow::StepRef,
 };
 use flotilla_store::{EventLog, Received, Subscriber};
 use std::{
@@ -54,6 +58,8 @@ enum Kind {
     Events(Box<EventReader>),
     Logs(LogReader),
     Metrics(broadcast::Receiver<Tick>),
+    Run(Box<RunFeed>),
+    Step(Box<StepFeed>),
 }
 
 impl Subscription {
@@ -80,6 +86,11 @@ impl Subscription {
                 let ticks = core.ticks.subscribe();
                 pending.push_back(series(&core));
                 Kind::Metrics(ticks)
+            }
+            Topic::Run { run } => Kind::Run(Box::new(RunFeed::new(&core, run))),
+            Topic::Step { run, step, item } => {
+                let step = StepRef { run, step, item };
+                Kind::Step(Box::new(StepFeed::new(&core, step)))
             }
         };
         Self {
@@ -140,6 +151,8 @@ impl Subscription {
                 Err(RecvError::Lagged(_)) => Some(series(core)),
                 Err(RecvError::Closed) => None,
             },
+            Kind::Run(feed) => Some(Outgoing::Update(feed.next(core).await)),
+            Kind::Step(feed) => Some(Outgoing::Update(feed.next(core).await)),
         }
     }
 }

@@ -7,13 +7,14 @@ use crate::{
     clock,
     core::Core,
     journal::RunJournal,
+    sessions::lock,
     steps::{self, Asked, Reached, Worked},
     subscribe::LogReader,
     triggers::{Triggers, cause},
 };
 use flotilla_agents::{
     Skill,
-    work::{self, Place, WorkError},
+    work::{self, Place, Said, WorkError},
 };
 use flotilla_contract::{
     Caller, ErrorCode, EventKind, ServerId, WireError,
@@ -23,8 +24,8 @@ use flotilla_contract::{
     state::{InstanceView, ProcessState, Status},
     workflow::{
         Asking, Failure, Finding, PlannedCommand, PlannedStep, ReplayParams, RunAct, RunActParams,
-        RunParams, RunQuery, RunState, RunSummary, RunView, SaveParams, StepDetail, StepRef,
-        StepState, Unconfirmed, VarView, WorkflowInfo, WorkflowPlan, WorkflowShown,
+        RunParams, RunQuery, RunState, RunSummary, RunView, SaveParams, StepDetail, StepLog,
+        StepRef, StepState, Unconfirmed, VarView, WorkflowInfo, WorkflowPlan, WorkflowShown,
     },
 };
 use flotilla_os::{
@@ -42,11 +43,12 @@ use flotilla_workflow::{
 use serde::Deserialize;
 use serde_json::{Value, json};
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, HashMap},
     path::{Path, PathBuf},
-    sync::{Arc, OnceLock, Weak},
+    sync::{Arc, Mutex, OnceLock, Weak},
     time::Duration,
 };
+use tokio::sync::broadcast;
 use tokio_util::sync::CancellationToken;
 
 /// From the wish that a try ends to its being dropped.
@@ -55,6 +57,12 @@ const GRACE: Duration = Duration::from_secs(10);
 const WAIT: Duration = Duration::from_secs(30);
 /// Bytes of a step's output at most, as JSON.
 const OUTPUT: usize = 1 << 20;
+/// Bytes of each stream of a command that are shown while it is at work,
+const LIVE_LOG: usize = 32 << 10;
+/// and that are kept of one that failed.
+const FAILED_LOG: usize = 16 << 10;
+/// Changes of runs that a follower may be behind before it looks at all of its run.
+const CHANGES: usize = 256;
 /// Lines of a server's log that a step is given at most.
 const LOG_LINES: u32 = 200;
 /// Definitions in a home at most.
@@ -67,6 +75,7 @@ pub(crate) struct Workflows {
     doer: Arc<Doer>,
     pub(crate) folder: PathBuf,
     pub(crate) triggers: Triggers,
+    changed: broadcast::Sender<u64>,
     /// Held while a run starts, so that `max_runs` holds.
     starting: tokio::sync::Mutex<()>,
     /// Held while a definition is written.
@@ -120,6 +129,7 @@ impl Workflows {
             environment: OnceLock::new(),
             reached: Reached::default(),
             worked: Worked::default(),
+            said: Mutex::default(),
         });
         let journal: Arc<dyn Journal> = Arc::new(RunJournal(runs));
         let options = Options {
@@ -128,18 +138,19 @@ impl Workflows {
             grace: GRACE,
         };
         let triggers = Triggers::new(&events);
-        let runner = Runner::new(
-            journal.clone(),
-            doer.clone(),
-            Arc::new(ToEvents(events)),
-            options,
-        );
+        let (changed, _) = broadcast::channel(CHANGES);
+        let teller = Teller {
+            events,
+            changed: changed.clone(),
+        };
+        let runner = Runner::new(journal.clone(), doer.clone(), Arc::new(teller), options);
         Self {
             runner,
             journal,
             doer,
             folder: home.join("workflows"),
             triggers,
+            changed,
             starting: tokio::sync::Mutex::default(),
             saving: tokio::sync::Mutex::default(),
         }
@@ -159,6 +170,16 @@ impl Workflows {
     /// What agents did for steps.
     pub(crate) fn worked(&self) -> &Worked {
         &self.doer.worked
+    }
+
+    /// Numbers of runs that changed, from now on.
+    pub(crate) fn changes(&self) -> broadcast::Receiver<u64> {
+        self.changed.subscribe()
+    }
+
+    /// Bytes that the command of a try at work has written.
+    pub(crate) fn written(&self, tried: &Tried) -> u64 {
+        lock(&self.doer.said).get(tried).map_or(0, Said::written)
     }
 
     pub(crate) async fn close(&self) {
@@ -506,11 +527,14 @@ impl Core {
     }
 
     pub(crate) async fn step_viewed(&self, params: StepRef) -> Result<StepDetail, WireError> {
-        let runner = &self.workflows.runner;
-        runner
-            .detail(params.run, &params.step, params.item)
-            .await
-            .map_err(wire)
+        let Workflows { runner, doer, .. } = &self.workflows;
+        let (run, item) = (params.run, params.item);
+        let mut detail = runner.detail(run, &params.step, item).await.map_err(wire)?;
+        if detail.step.state == StepState::Running {
+            let tried = (run, detail.step.id.as_str().into(), item);
+            detail.log = doer.wrote(&tried, LIVE_LOG);
+        }
+        Ok(detail)
     }
 
     pub(crate) async fn act_on_run(
@@ -718,14 +742,19 @@ fn wire(error: Error) -> WireError {
     WireError::new(code, error.to_string())
 }
 
-/// Tells the log of events what happened in runs.
-struct ToEvents(EventLog);
+/// Tells the log of events what happened in runs, and their followers that it did.
+struct Teller {
+    events: EventLog,
+    changed: broadcast::Sender<u64>,
+}
 
-impl Observer for ToEvents {
+impl Observer for Teller {
     fn told(&self, run: &Run, records: &[Record]) {
+        // Without followers nobody hears it.
+        let _ = self.changed.send(run.facts().number);
         for record in records {
             if let Some(what) = event(run, record) {
-                self.0.append(NewEvent {
+                self.events.append(NewEvent {
                     about: None,
                     correlation: Some(format!("run-{}", run.facts().number)),
                     what,
@@ -785,6 +814,20 @@ struct Doer {
     environment: OnceLock<Vec<(std::ffi::OsString, std::ffi::OsString)>>,
     reached: Reached,
     worked: Worked,
+    /// What commands write that are at work.
+    said: Mutex<HashMap<Tried, Said>>,
+}
+
+/// A step of a run, or one of its items.
+pub(crate) type Tried = (u64, Arc<str>, Option<u32>);
+
+/// Forgets what a command wrote when its try is over, also when it is dropped.
+struct Heard<'a>(&'a Doer, Tried);
+
+impl Drop for Heard<'_> {
+    fn drop(&mut self) {
+        lock(&self.0.said).remove(&self.1);
+    }
 }
 
 impl Executor for Doer {
@@ -793,7 +836,12 @@ impl Executor for Doer {
             let core = self.core.get().and_then(Weak::upgrade);
             let core =
                 core.ok_or_else(|| Failed::new(Failure::Unavailable, "the engine is ending"))?;
-            let output = self.work(&core, &work, stop).await?;
+            let heard = Heard(self, tried(&work));
+            let output = self.work(&core, &work, stop).await;
+            let output = output.map_err(|failed| Failed {
+                log: self.wrote(&heard.1, FAILED_LOG).map(Box::new),
+                ..failed
+            })?;
             let bytes = output.to_string().len();
             if bytes > OUTPUT {
                 let error = format!("its output is {bytes} bytes as JSON; accepted are {OUTPUT}");
@@ -804,7 +852,24 @@ impl Executor for Doer {
     }
 }
 
+fn tried(work: &Work) -> Tried {
+    (work.run, Arc::clone(&work.step), work.item)
+}
+
 impl Doer {
+    /// Takes what the command of a try writes.
+    fn said(&self, work: &Work) -> Said {
+        let said = Said::default();
+        lock(&self.said).insert(tried(work), said.clone());
+        said
+    }
+
+    /// What it wrote; `None` for nothing.
+    fn wrote(&self, tried: &Tried, most: usize) -> Option<StepLog> {
+        let said = lock(&self.said).get(tried).cloned()?;
+        Some(said.log(most)).filter(|log| !log.stdout.is_empty() || !log.stderr.is_empty())
+    }
+
     async fn work(
         &self,
         core: &Arc<Core>,
@@ -869,6 +934,7 @@ impl Doer {
             mark: self.mark.narrow(part),
             environment,
             writable: core.fleet().writable.clone(),
+            said: self.said(work),
         })
     }
 

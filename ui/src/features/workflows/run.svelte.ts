@@ -1,27 +1,19 @@
-import type { RunView, StepDetail, StepView } from '$lib/contract';
-import { ofWorkflows } from '$lib/state/workflows.svelte';
+import type { RunView, StepDetail, StepView, Update } from '$lib/contract';
 import type { Model } from '$lib/state/model';
 import { CallError } from '$lib/transport';
-import { runEnded } from './words';
 
-/** How often a run that has not ended is read. */
-const EVERY_MS = 1_000;
-/** A large run takes longer to read: of the time at most this part is spent on it. */
-const SHARE = 0.1;
+/** A run with what the engine told has changed of it. */
+export function changed(view: RunView, { summary, steps }: Extract<Update, { update: 'run_changed' }>): RunView {
+  const news = new Map(steps.map((step) => [step.id, step]));
+  return { ...view, summary, steps: view.steps.map((step) => news.get(step.id) ?? step) };
+}
 
-/**
- * A run as it was last read. The engine tells of runs by events only when they begin, end, fail or ask; what steps do
- * between is read again and again while the run is open and the window visible. When it has ended only an event, or a verb
- * of this screen, has it read once more.
- */
+/** A run, followed: the engine tells all of it at first and after each break of the link, then what changes. */
 export class RunWatch {
   view = $state.raw<RunView>();
   error = $state.raw<CallError>();
-  /** Changes at each reading. */
-  readings = $state(0);
   readonly run: number;
   #model: Model;
-  #timer: ReturnType<typeof setTimeout> | undefined;
   #following = false;
   #reading: Promise<void> | undefined;
   #again = false;
@@ -36,25 +28,27 @@ export class RunWatch {
     return this.view?.steps.find((step) => step.id === id);
   }
 
-  /** Reads it until the returned function is called. */
+  /** Follows it until the returned function is called. */
   start(): () => void {
     this.#following = true;
-    const visible = () => {
-      if (!document.hidden) void this.read();
-    };
+    const { transport } = this.#model;
     const ends = [
-      this.#model.transport.watchHello(() => void this.read()),
-      this.#model.events.onNew((event) => {
-        if (ofWorkflows(event) && (!('run' in event) || event.run === this.run)) void this.read();
+      // Says why there is nothing to follow, if so.
+      transport.watchHello(() => void this.read()),
+      transport.subscribe({ topic: 'run', run: this.run }, (update) => {
+        if (update.update === 'run') this.view = update;
+        else if (update.update === 'run_changed' && this.view) this.view = changed(this.view, update);
+        else return;
+        // What is being read may be older than this.
+        if (this.#reading) this.#again = true;
+        this.error = undefined;
+        this.#wake();
       }),
     ];
-    document.addEventListener('visibilitychange', visible);
     return () => {
       this.#following = false;
-      clearTimeout(this.#timer);
-      document.removeEventListener('visibilitychange', visible);
       ends.forEach((end) => end());
-      this.#waiters.forEach((wake) => wake());
+      this.#wake();
     };
   }
 
@@ -64,15 +58,14 @@ export class RunWatch {
       this.#again = true;
       return this.#reading;
     }
-    clearTimeout(this.#timer);
     this.#reading = this.#read().finally(() => {
       this.#reading = undefined;
-      this.#waiters.forEach((wake) => wake());
+      this.#wake();
     });
     return this.#reading;
   }
 
-  /** Waits until this is so of the run, as it is read; gives whether it became so in time. */
+  /** Waits until this is so of the run; gives whether it became so in time. */
   async until(is: (view: RunView) => boolean, withinMs: number): Promise<boolean> {
     const end = Date.now() + withinMs;
     for (;;) {
@@ -91,8 +84,11 @@ export class RunWatch {
     }
   }
 
+  #wake(): void {
+    this.#waiters.forEach((wake) => wake());
+  }
+
   async #read(): Promise<void> {
-    const began = performance.now();
     do {
       this.#again = false;
       try {
@@ -101,43 +97,41 @@ export class RunWatch {
       } catch (error) {
         this.error = CallError.of(error);
       }
-      this.readings += 1;
     } while (this.#again);
-    if (!this.#following || (this.view && runEnded(this.view.summary.state))) return;
-    // A run that is not there does not come; one that was not reached is read with the next hello.
-    if (this.error?.code === 'not_found') return;
-    const wait = Math.max(EVERY_MS, (performance.now() - began) / SHARE);
-    this.#timer = setTimeout(() => {
-      if (!document.hidden && this.#model.link.live) void this.read();
-    }, wait);
   }
 }
 
-/** What is known of one step, or of one of its items: read again when the step changes. */
+/** What is known of one step, or of one of its items, followed while it is open. */
 export class StepWatch {
   detail = $state.raw<StepDetail>();
   error = $state.raw<CallError>();
-  #key = '';
 
   constructor(
     private readonly model: Model,
     private readonly run: number,
   ) {}
 
-  async show(step: StepView, item: number | undefined): Promise<void> {
-    const key = JSON.stringify([step, item]);
-    if (key === this.#key) return;
-    const other = this.detail?.step.id !== step.id;
-    this.#key = key;
-    if (other) this.detail = undefined;
-    const place = { run: this.run, step: step.id, ...(item === undefined ? {} : { item }) };
-    try {
-      const detail = await this.model.call('workflow.step', place);
-      if (this.#key !== key) return;
-      this.detail = detail;
-      this.error = undefined;
-    } catch (error) {
-      if (this.#key === key) this.error = CallError.of(error);
-    }
+  /** Follows it until the returned function is called. */
+  follow(step: string, item: number | undefined): () => void {
+    if (this.detail?.step.id !== step) this.detail = undefined;
+    this.error = undefined;
+    const place = { run: this.run, step, ...(item === undefined ? {} : { item }) };
+    let current = true;
+    // Says why there is nothing to follow, if so.
+    this.model.call('workflow.step', place).then(
+      (detail) => {
+        if (current) this.detail ??= detail;
+      },
+      (error: unknown) => {
+        if (current) this.error = CallError.of(error);
+      },
+    );
+    const end = this.model.transport.subscribe({ topic: 'step', ...place }, (update) => {
+      if (update.update === 'step') this.detail = update;
+    });
+    return () => {
+      current = false;
+      end();
+    };
   }
 }

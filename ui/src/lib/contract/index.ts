@@ -2817,6 +2817,21 @@ export interface StepDetail {
   outputs?: Record<string, unknown>;
   /** Tries that failed, oldest first. */
   tries: TryView[];
+  /**
+   * What the command of the try that is at work wrote so far, or that of the last try that failed: `Self::output` has it once a try did its
+   * work. Absent when it wrote nothing, or is no command.
+   */
+  log?: StepLog;
+}
+
+/** What a command wrote. Secrets that it was given are masked. */
+export interface StepLog {
+  /** To standard output: the end of it. */
+  stdout: string;
+  /** To standard error: the end of it. */
+  stderr: string;
+  /** Whether something before is left out. */
+  cut?: boolean;
 }
 
 /** A step of a run. */
@@ -2991,6 +3006,22 @@ export type Topic =
   /** Metric ticks: `Update::Series` whenever the set of series changes, and binary frames. */
   | {
     topic: "metrics";
+  }
+  /** A run of a workflow: one `Update::Run`, then `Update::RunChanged`. Nothing when there is no such run. */
+  | {
+    topic: "run";
+    /** Its number. */
+    run: number;
+  }
+  /** A step of a run: `Update::Step` now and whenever it changed, also when its command wrote something. Nothing when there is no such step. */
+  | {
+    topic: "step";
+    /** The run. */
+    run: number;
+    /** Id or name of the step. */
+    step: string;
+    /** Place of the item, from 0, of a step that runs for each. */
+    item?: number;
   };
 
 /** Calls, over the last ten seconds and since the engine started. */
@@ -3187,7 +3218,23 @@ export type Update =
     interval: number;
     /** All of them. */
     series: SeriesInfo[];
-  };
+  }
+  /** A run, whole. */
+  | {
+    update: "run";
+  } & RunView
+  /** What changed of a run since the frame before. */
+  | {
+    update: "run_changed";
+    /** The run in a line. */
+    summary: RunSummary;
+    /** Its steps that changed, whole. */
+    steps: StepView[];
+  }
+  /** A step of a run as it is now. */
+  | {
+    update: "step";
+  } & StepDetail;
 
 /** A value that may be a secret. Secrets travel by name only. */
 export type Value =

@@ -199,6 +199,8 @@ export class MockTransport implements Transport {
   #open({ topic, onUpdate }: Subscription): void {
     if (topic.topic === 'fleet') onUpdate({ update: 'fleet', ...this.#snapshot() });
     if (topic.topic === 'metrics') onUpdate({ update: 'series', interval: 2000, series: this.#series() });
+    if (topic.topic === 'run') onUpdate({ update: 'run', ...this.workflows.view(topic.run) });
+    if (topic.topic === 'step') onUpdate({ update: 'step', ...this.workflows.detail(topic.run, topic.step) });
     if (topic.topic === 'logs') onUpdate({ update: 'logs', entries: this.#read(topic.query.servers ?? []) });
   }
 

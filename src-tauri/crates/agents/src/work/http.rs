@@ -82,11 +82,11 @@ pub async fn http(
         let bytes = body(answer, most).await;
         if !expected {
             // What it says of itself, as far as it says anything.
-            let words = secrets.mask(&bytes.unwrap_or_default(), 0);
+            let words = secrets.mask_all(&bytes.unwrap_or_default());
             return Err(unexpected(status, &input.expect, &words));
         }
         Ok(Answer {
-            url: secrets.mask(url.as_str().as_bytes(), 0),
+            url: secrets.mask_all(url.as_str().as_bytes()),
             status,
             headers,
             is_json,
@@ -331,7 +331,7 @@ fn shown(headers: &HeaderMap, secrets: &Secrets) -> Map<String, Value> {
         let values: Vec<_> = headers
             .get_all(name)
             .iter()
-            .map(|value| secrets.mask(value.as_bytes(), 0))
+            .map(|value| secrets.mask_all(value.as_bytes()))
             .collect();
         shown.insert(name.as_str().to_owned(), values.join(", ").into());
     }
@@ -391,7 +391,7 @@ impl Answer {
             write(place, "with.to", to, self.bytes).await?;
             return Ok(output);
         }
-        let body = secrets.mask(&self.bytes, 0);
+        let body = secrets.mask_all(&self.bytes);
         if self.is_json && !body.is_empty() {
             let value: Value = serde_json::from_str(&body)
                 .map_err(|error| WorkError::failed(format!("read the answer as JSON: {error}")))?;

@@ -11,6 +11,7 @@ mod file;
 mod http;
 mod image;
 mod monitor;
+mod said;
 mod scan;
 mod scrape;
 mod secrets;
@@ -25,6 +26,7 @@ pub use data::{Evaluate, data};
 pub use file::file;
 pub use http::http;
 pub use monitor::monitor;
+pub use said::Said;
 pub use scrape::scrape;
 pub use secrets::{Lookup, secrets_in};
 pub use shell::shell;
@@ -80,6 +82,8 @@ pub struct Place {
     pub environment: Vec<(OsString, OsString)>,
     /// What commands may write to besides the workspace and folders for temporary files, where the kernel can hold them to it.
     pub writable: Vec<PathBuf>,
+    /// Takes what a command writes.
+    pub said: Said,
 }
 
 /// The input of a step as its type.

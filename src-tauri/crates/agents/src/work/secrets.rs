@@ -13,7 +13,7 @@ pub fn secrets_in(text: &str) -> impl Iterator<Item = &str> {
 }
 
 /// The secrets that one try was given.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub(super) struct Secrets(Vec<String>);
 
 impl Secrets {
@@ -61,19 +61,28 @@ impl Secrets {
         found
     }
 
-    /// The end of an output, from this byte on, with `***` in their place. One that begins before is masked too, so what comes before must
-    /// be at least [`Self::longest`] bytes where there is more.
-    pub(super) fn mask(&self, bytes: &[u8], from: usize) -> String {
-        let (mut masked, mut at) = (Vec::new(), from.min(bytes.len()));
+    /// All of an output, with `***` in their place.
+    pub(super) fn mask_all(&self, bytes: &[u8]) -> String {
+        self.mask(bytes, 0..bytes.len())
+    }
+
+    /// This part of an output, with `***` in their place. One that begins before or ends behind is masked too, so on either side must be at
+    /// least [`Self::longest`] bytes where there is more.
+    pub(super) fn mask(&self, bytes: &[u8], part: Range<usize>) -> String {
+        let end = part.end.min(bytes.len());
+        let (mut masked, mut at) = (Vec::new(), part.start.min(end));
         for place in self.found(bytes) {
             if place.end <= at {
                 continue;
+            }
+            if place.start >= end {
+                break;
             }
             masked.extend_from_slice(bytes.get(at..place.start).unwrap_or_default());
             masked.extend_from_slice(b"***");
             at = place.end;
         }
-        masked.extend_from_slice(&bytes[at..]);
+        masked.extend_from_slice(bytes.get(at..end).unwrap_or_default());
         String::from_utf8_lossy(&masked).into_owned()
     }
 }

@@ -1,6 +1,10 @@
 //! A command on this machine.
 
-use super::{Lookup, Place, WorkError, read, secrets::Secrets, text, workspace::Workspace};
+use super::{
+    Lookup, Place, WorkError, read, said::Said, said::Stream, secrets::Secrets, text,
+    workspace::Workspace,
+};
+use flotilla_contract::workflow::StepLog;
 use flotilla_os::{Ending, MARK_VARIABLE, Mark, confined, kill_family, landlock, signal_group};
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -17,8 +21,6 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-/// Bytes of standard output and of standard error that are kept: the last ones.
-const KEPT: usize = 64 << 10;
 /// From SIGTERM to SIGKILL.
 const POLITE: Duration = Duration::from_secs(2);
 /// Looks for what is left of a tree.
@@ -42,7 +44,7 @@ struct Input {
 
 /// Runs a command in the workspace, in a process group of its own: `run` by the shell, or `command` as program and arguments. Takes besides
 /// `env`, `cwd` (inside the workspace), `exit_codes` that are a success besides 0, and `json`, to read standard output as JSON. Gives
-/// `{success, exit_code, stdout, stderr, truncated, confined, duration_ms}`, and `json`. Where the kernel has Landlock (`confined`) the command
+/// `{success, exit_code, stdout, stderr, truncated, confined, duration_ms}`, and `json`; what it writes is in `place.said` at once. Where the kernel has Landlock (`confined`) the command
 /// writes only in the workspace, in folders for temporary files, and where the place says.
 ///
 /// When it ends, by itself or because `stop` is cancelled, nothing of the tree is left, also of what left its group or its parent. When the
@@ -70,10 +72,16 @@ pub async fn shell(
         child.map_err(|error| WorkError::refused(format!("start the command: {error}")))?;
     let group = Group(child.id(), place.mark.clone());
     let (out, err) = (child.stdout.take(), child.stderr.take());
-    let margin = secrets.longest();
-    let reading = async { tokio::join!(tail(out, margin), tail(err, margin)) };
+    let said = &place.said;
+    said.begin(secrets);
+    let reading = async {
+        tokio::join!(
+            gather(said, Stream::Out, out),
+            gather(said, Stream::Err, err)
+        );
+    };
     tokio::pin!(reading);
-    let mut read = None;
+    let mut read = false;
     let status = tokio::select! {
         status = wait(&mut child, reading.as_mut(), &mut read) => status,
         () = stop.cancelled() => {
@@ -86,11 +94,11 @@ pub async fn shell(
         status.map_err(|error| WorkError::failed(format!("wait for the command: {error}")))?;
     // What it left behind must not hold its pipes, nor go on.
     group.end().await;
-    let (out, err) = match read {
-        Some(read) => read,
-        None => timeout(DRAIN, reading).await.unwrap_or_default(),
-    };
-    result(&input, status, out, err, began.elapsed(), &secrets)
+    if !read {
+        // What something else still holds open is not waited for.
+        let _ = timeout(DRAIN, reading).await;
+    }
+    result(&input, status, said.end(), began.elapsed())
 }
 
 /// Where a command of this place may write.
@@ -109,18 +117,16 @@ fn writable(place: &Place) -> Vec<PathBuf> {
         .collect()
 }
 
-type Read = (Tail, Tail);
-
 /// Waits for the command while its pipes are emptied.
 async fn wait(
     child: &mut Child,
-    mut reading: std::pin::Pin<&mut impl Future<Output = Read>>,
-    read: &mut Option<Read>,
+    mut reading: std::pin::Pin<&mut impl Future<Output = ()>>,
+    read: &mut bool,
 ) -> std::io::Result<ExitStatus> {
     loop {
         tokio::select! {
             status = child.wait() => return status,
-            both = reading.as_mut(), if read.is_none() => *read = Some(both),
+            () = reading.as_mut(), if !*read => *read = true,
         }
     }
 }
@@ -226,55 +232,27 @@ impl Drop for Group {
     }
 }
 
-/// The end of a stream.
-#[derive(Default)]
-struct Tail {
-    bytes: Vec<u8>,
-    /// Bytes before those that are kept, so that a secret is found of which only the end would be.
-    margin: usize,
-    cut: bool,
-}
-
-async fn tail(stream: Option<impl AsyncRead + Unpin>, margin: usize) -> Tail {
-    let mut tail = Tail {
-        margin,
-        ..Tail::default()
-    };
-    let Some(mut stream) = stream else {
-        return tail;
+async fn gather(said: &Said, stream: Stream, from: Option<impl AsyncRead + Unpin>) {
+    let Some(mut from) = from else {
+        return;
     };
     let mut buffer = vec![0; 16 << 10];
-    while let Ok(count @ 1..) = stream.read(&mut buffer).await {
-        tail.bytes.extend_from_slice(&buffer[..count]);
-        if tail.bytes.len() > 2 * KEPT + margin {
-            tail.shorten();
-        }
-    }
-    tail.shorten();
-    tail
-}
-
-impl Tail {
-    fn shorten(&mut self) {
-        self.cut |= self.bytes.len() > KEPT;
-        let before = self.bytes.len().saturating_sub(KEPT + self.margin);
-        self.bytes.drain(..before);
-    }
-
-    fn text(&self, secrets: &Secrets) -> String {
-        secrets.mask(&self.bytes, self.bytes.len().saturating_sub(KEPT))
+    while let Ok(count @ 1..) = from.read(&mut buffer).await {
+        said.write(stream, &buffer[..count]);
     }
 }
 
 fn result(
     input: &Input,
     status: ExitStatus,
-    out: Tail,
-    err: Tail,
+    wrote: StepLog,
     took: Duration,
-    secrets: &Secrets,
 ) -> Result<Value, WorkError> {
-    let (stdout, stderr) = (out.text(secrets), err.text(secrets));
+    let StepLog {
+        stdout,
+        stderr,
+        cut,
+    } = wrote;
     if !status
         .code()
         .is_some_and(|code| code == 0 || input.exit_codes.contains(&code))
@@ -297,7 +275,7 @@ fn result(
         "exit_code": status.code(),
         "stdout": stdout,
         "stderr": stderr,
-        "truncated": out.cut || err.cut,
+        "truncated": cut,
         "confined": landlock().is_some(),
         "duration_ms": u64::try_from(took.as_millis()).unwrap_or(u64::MAX),
     });

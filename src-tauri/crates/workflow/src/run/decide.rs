@@ -404,12 +404,14 @@ impl Run {
                 let (state, why) = ending.unwrap_or((StepState::Cancelled, "cancelled".into()));
                 return self.end_task(task, state, why);
             }
-            (Err(_), Some(Abort::Late)) => {
+            (Err(ended), Some(Abort::Late)) => {
                 let within = show_duration(planned.timeout.unwrap_or_default());
-                Err(Failed::new(
-                    Failure::Timeout,
-                    format!("it took longer than {within}"),
-                ))
+                let error = format!("it took longer than {within}");
+                let log = ended.log;
+                Err(Failed {
+                    log,
+                    ..Failed::new(Failure::Timeout, error)
+                })
             }
             (Err(failed), None) => Err(failed),
         };

@@ -16,7 +16,7 @@ use crate::{
 };
 use flotilla_contract::{
     Millis,
-    workflow::{Failure, RunState, StepState},
+    workflow::{Failure, RunState, StepLog, StepState},
 };
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
@@ -127,6 +127,9 @@ pub struct Failed {
     pub failure: Failure,
     /// What happened, as a sentence without a period.
     pub error: String,
+    /// What a command wrote before.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub log: Option<Box<StepLog>>,
 }
 
 impl Failed {
@@ -135,6 +138,7 @@ impl Failed {
         Self {
             failure,
             error: error.into(),
+            log: None,
         }
     }
 }
@@ -718,6 +722,10 @@ impl Work {
     fn remember(&mut self, at: Millis, failed: &Failed) {
         if self.tries.len() == TRIES_KEPT {
             self.tries.remove(0);
+        }
+        // Of what they wrote only the last is kept.
+        if let Some(before) = self.tries.last_mut() {
+            before.failed.log = None;
         }
         self.tries.push(Tried {
             attempt: self.attempt,

@@ -72,6 +72,13 @@ impl Run {
             output: work.output.as_ref().clone(),
             outputs: step.outputs.clone(),
             tries: work.tries.iter().map(Tried::view).collect(),
+            log: match work.state {
+                StepState::Failed | StepState::Retrying => {
+                    let last = work.tries.last();
+                    last.and_then(|tried| tried.failed.log.as_deref().cloned())
+                }
+                _ => None,
+            },
         })
     }
 
