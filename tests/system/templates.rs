@@ -1,6 +1,6 @@
 //! Templates and agents: a real site, a real fleet with servers that fail, requests to a real listener.
 
-use crate::workflow::{define, output, start, state, template, view, workspace};
+use crate::workflow::{define, output, sample, start, state, template, view, workspace};
 use flotilla_contract::{
     agent::AgentFilter,
     command::{AgentEnable, AgentsEnable, AgentsList, EventQuery, EventsRead},
@@ -49,6 +49,7 @@ async fn a_site_is_made_served_whole_and_only_its_own_folder_is_replaced() {
     fs::write(folder.join("images/icon.png"), icon).expect("an image");
     let vars = json!({ "base_url": "https://example.com/site" });
     let done = template(&bed, "content-deployment", &folder, vars.clone()).await;
+    sample(&bed, &done).await;
     assert_eq!(done.summary.state, RunState::Completed, "{done:?}");
     for skipped in ["fetch_content", "invalidate_cache"] {
         assert_eq!(state(&done, skipped), StepState::Skipped);
@@ -163,6 +164,7 @@ async fn a_fleet_is_measured_and_only_what_is_allowed_is_done_about_it() {
     .await;
     let vars = json!({ "memory_mib": 0 });
     let done = template(&bed, "performance-optimization", &folder, vars).await;
+    sample(&bed, &done).await;
     assert_eq!(done.summary.state, RunState::Completed, "{done:?}");
     for skipped in ["implement_caching", "restart_the_heavy"] {
         assert_eq!(state(&done, skipped), StepState::Skipped);
@@ -214,6 +216,7 @@ async fn a_canary_goes_first_and_when_it_does_not_come_back_the_others_stay() {
     fs::create_dir_all(&folder).expect("a folder");
     let vars = json!({ "server": "pair", "tool": "echo", "arguments": { "text": "chirp" }, "contains": "chirp" });
     let done = template(&bed, "rolling-restart-with-canary", &folder, vars.clone()).await;
+    sample(&bed, &done).await;
     assert_eq!(done.summary.state, RunState::Completed, "{done:?}");
     let after = pids(&bed).await;
     assert!(
@@ -247,6 +250,7 @@ async fn a_report_says_how_the_fleet_is_and_a_crash_loop_is_triaged() {
     let folder = workspace(&bed, &[]);
     fs::create_dir_all(&folder).expect("a folder");
     let done = template(&bed, "fleet-health-report", &folder, json!({})).await;
+    sample(&bed, &done).await;
     assert_eq!(done.summary.state, RunState::Completed, "{done:?}");
     let report = folder.join(format!("reports/fleet-health-{}", done.summary.run));
     let facts = json_of(&report.with_extension("json"));
@@ -269,6 +273,7 @@ async fn a_report_says_how_the_fleet_is_and_a_crash_loop_is_triaged() {
     let vars = json!({ "server": "sick" });
     let triage = |run: u64| folder.join(format!("triage/run-{run}/report.json"));
     let done = template(&bed, "crash-loop-triage", &folder, vars.clone()).await;
+    sample(&bed, &done).await;
     assert_eq!(done.summary.state, RunState::Completed, "{done:?}");
     let found = json_of(&triage(done.summary.run));
     assert_eq!(

@@ -17,6 +17,7 @@ use serde_json::{Value, json};
 use std::{
     fs,
     path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
     time::{Duration, SystemTime},
 };
 
@@ -399,6 +400,55 @@ async fn commands_are_confirmed_once_for_each_text_before_they_run() {
     bed.cli_says(2, &["workflow", "run", "cicd-pipeline", "--workspace", &at]);
 }
 
+/// Holds what the steps of a template gave against its sample, by the names of the fields. With `FLOTILLA_GEN=1` the sample is written anew.
+pub(super) async fn sample(bed: &Bed, run: &RunView) {
+    let mut gave = serde_json::Map::new();
+    for step in &run.steps {
+        if step.state == StepState::Completed {
+            let mut output = output(bed, run.summary.run, &step.id).await;
+            shorten(&mut output, &bed.path("").display().to_string());
+            gave.insert(step.id.clone(), output);
+        }
+    }
+    let name = &run.summary.workflow;
+    let file = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("../src-tauri/crates/workflow/templates/samples")
+        .join(format!("{name}.json"));
+    if std::env::var_os("FLOTILLA_GEN").is_some() {
+        let text = serde_json::to_string_pretty(&gave).expect("JSON");
+        fs::write(&file, text + "\n").expect("a file");
+    }
+    let kept = fs::read_to_string(&file).expect("a sample");
+    let kept: serde_json::Map<String, Value> = serde_json::from_str(&kept).expect("JSON");
+    let fields = |outputs: &serde_json::Map<String, Value>| -> Vec<(String, Vec<String>)> {
+        let of = |output: &Value| output.as_object().map(|map| map.keys().cloned().collect());
+        let outputs = outputs.iter();
+        outputs
+            .map(|(step, output)| (step.clone(), of(output).unwrap_or_default()))
+            .collect()
+    };
+    assert_eq!(fields(&gave), fields(&kept), "run it with FLOTILLA_GEN=1");
+}
+
+/// Leaves of an output what an example needs.
+fn shorten(value: &mut Value, folder: &str) {
+    match value {
+        Value::String(text) => {
+            *text = text.replace(folder, "/work/");
+            if let Some((at, _)) = text.char_indices().nth(300) {
+                text.truncate(at);
+                text.push('…');
+            }
+        }
+        Value::Array(list) => {
+            list.truncate(3);
+            list.iter_mut().for_each(|one| shorten(one, folder));
+        }
+        Value::Object(map) => map.values_mut().for_each(|one| shorten(one, folder)),
+        _ => {}
+    }
+}
+
 /// A folder to work in, with these files.
 pub(super) fn workspace(bed: &Bed, files: &[(&str, &str)]) -> PathBuf {
     let folder = bed.path("work");
@@ -460,6 +510,7 @@ async fn a_project_is_tested_built_and_deployed() {
         view(&bed, run).await.summary.state == RunState::Completed
     })
     .await;
+    sample(&bed, &view(&bed, run).await).await;
     let deployed = |path: &str| fs::read_to_string(folder.join(path)).expect("a file");
     assert_eq!(deployed("production/page.txt"), "HELLO\n");
     assert_eq!(
@@ -488,6 +539,7 @@ async fn a_database_in_use_is_backed_up_restored_on_trial_and_old_copies_go() {
     assert!(idle.steps.iter().all(|s| s.state == StepState::Skipped));
     let vars = json!({ "database": "runs.db", "keep": 1 });
     let done = template(&bed, "data-backup-recovery", &home, vars).await;
+    sample(&bed, &done).await;
     assert_eq!(done.summary.state, RunState::Completed, "{done:?}");
     let run = done.summary.run;
     let tables = output(&bed, run, "compare_restored").await["tables"].clone();
@@ -512,6 +564,126 @@ async fn a_database_in_use_is_backed_up_restored_on_trial_and_old_copies_go() {
     assert_eq!(state(&failed, "cleanup_old_backups"), StepState::Blocked);
 }
 
+/// A PostgreSQL of Debian's package, that takes connections by a socket in its folder and by nothing else.
+struct Postgres {
+    child: Child,
+    folder: tempfile::TempDir,
+}
+
+impl Drop for Postgres {
+    fn drop(&mut self) {
+        // A fast end: SIGINT. By force it would leave shared memory behind.
+        let asked = Command::new("kill")
+            .args(["-INT", &self.child.id().to_string()])
+            .status();
+        drop((asked, self.child.wait()));
+    }
+}
+
+impl Postgres {
+    /// One with a table of three rows.
+    async fn start(bed: &Bed) -> Self {
+        let folder = tempfile::TempDir::new().expect("a folder");
+        let versions = fs::read_dir("/usr/lib/postgresql").expect("Debian's package postgresql");
+        let bin = versions.flatten().map(|one| one.path().join("bin")).max();
+        let bin = bin.expect("a version of it");
+        // It does not run as root.
+        let root = Command::new("id").arg("-u").output().expect("id").stdout == b"0\n";
+        let command = |name: &str| {
+            let program = bin.join(name);
+            let mut command = match root {
+                true => Command::new("setpriv"),
+                false => Command::new(&program),
+            };
+            if root {
+                command.args(["--reuid=postgres", "--regid=postgres", "--clear-groups"]);
+                command.arg(&program);
+            }
+            command
+                .current_dir(folder.path())
+                .stdout(Stdio::null())
+                .stderr(Stdio::null());
+            command
+        };
+        if root {
+            let owned = Command::new("chown")
+                .arg("postgres")
+                .arg(folder.path())
+                .status();
+            assert!(owned.expect("chown").success());
+        }
+        let made = command("initdb")
+            .args(["-D", "data", "-U", "operator", "-A", "trust", "--no-sync"])
+            .status();
+        assert!(made.expect("initdb").success());
+        let child = command("postgres")
+            .args(["-D", "data", "-c", "listen_addresses=", "-k"])
+            .arg(folder.path())
+            .spawn()
+            .expect("postgres");
+        let postgres = Self { child, folder };
+        let rows = "create table boats (name text); insert into boats values ('a'), ('b'), ('c')";
+        bed.eventually("PostgreSQL answers", async || {
+            let said = Command::new("psql")
+                .args([&postgres.url(), "-c", rows])
+                .output();
+            said.expect("psql").status.success()
+        })
+        .await;
+        postgres
+    }
+
+    fn url(&self) -> String {
+        let folder = self.folder.path().display().to_string();
+        let host = folder.replace('/', "%2F");
+        format!("postgresql://operator@{host}/postgres")
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_postgresql_is_dumped_and_the_dump_can_be_read_back() {
+    let bed = Bed::new("").await;
+    let postgres = Postgres::start(&bed).await;
+    let folder = workspace(&bed, &[]);
+    fs::create_dir_all(&folder).expect("a folder");
+    let vars = json!({ "database": postgres.url() });
+    let done = template(&bed, "data-backup-recovery", &folder, vars).await;
+    assert_eq!(done.summary.state, RunState::Completed, "{done:?}");
+    assert_eq!(state(&done, "create_backup"), StepState::Skipped);
+    assert_eq!(state(&done, "compare_restored"), StepState::Skipped);
+    let packed = folder.join(format!("cloud-backups/backup-{}.gz", done.summary.run));
+    let read = Command::new("gzip")
+        .arg("-dc")
+        .arg(&packed)
+        .output()
+        .expect("gzip");
+    let dump = String::from_utf8(read.stdout).expect("text");
+    let restored = dump.replace("public.boats", "public.restored");
+    let file = folder.join("restored.sql");
+    fs::write(&file, restored).expect("a file");
+    let psql = |args: &[&str]| {
+        let said = Command::new("psql").arg(postgres.url()).args(args).output();
+        let said = said.expect("psql");
+        assert!(said.status.success(), "{said:?}");
+        String::from_utf8_lossy(&said.stdout).trim().to_owned()
+    };
+    psql(&["-v", "ON_ERROR_STOP=1", "-f", &file.display().to_string()]);
+    assert_eq!(psql(&["-Atc", "select count(*) from restored"]), "3");
+    // One that is not there is said, and nothing old is removed.
+    let wrong = json!({ "database": postgres.url() + "-gone" });
+    let failed = template(&bed, "data-backup-recovery", &folder, wrong).await;
+    assert_eq!(failed.summary.state, RunState::Failed);
+    let dumped = failed
+        .steps
+        .iter()
+        .find(|step| step.id == "dump_postgresql");
+    let why = dumped
+        .and_then(|step| step.error.clone())
+        .expect("a reason");
+    assert!(why.contains("does not exist"), "{why}");
+    assert!(packed.exists());
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn sources_are_audited_and_what_is_found_becomes_tickets() {
     let bed = Bed::new("").await;
@@ -529,6 +701,7 @@ async fn sources_are_audited_and_what_is_found_becomes_tickets() {
     let vars =
         json!({ "compliance_requirements": ["LICENSE", "SECURITY.md"], "audit_command": "exit 4" });
     let done = template(&bed, "security-audit", &folder, vars).await;
+    sample(&bed, &done).await;
     assert_eq!(done.summary.state, RunState::Completed, "{done:?}");
     let run = done.summary.run;
     let report = read(format!("security-reports/security-audit-{run}.json"));
@@ -571,6 +744,7 @@ async fn an_incident_holds_what_the_fleet_said_and_what_failed_is_restarted() {
     );
     let vars = json!({ "severity": "low" });
     let done = template(&bed, "incident-response", &folder, vars).await;
+    sample(&bed, &done).await;
     assert_eq!(done.summary.state, RunState::Completed, "{done:?}");
     assert_eq!(state(&done, "trigger_auto_remediation"), StepState::Skipped);
     let run = done.summary.run;

@@ -233,3 +233,89 @@ test('of a run of a thousand steps only a window is drawn, and any step is reach
   expect(await grid.getByRole('row').count()).toBeLessThan(100);
   await engine.call('workflow.act', { run, act: 'cancel' });
 });
+
+test('a definition is written with its faults told as it is typed, runs by its schedule, and is watched while it writes', async ({
+  panel,
+  engine,
+}, info) => {
+  test.slow();
+  const main = panel.getByRole('main');
+  await go(panel, '#/workflows');
+  await main.getByRole('link', { name: 'New workflow' }).click();
+  const text = main.getByRole('textbox', { name: 'Definition' });
+  const findings = main.getByRole('list', { name: 'Findings' });
+  const save = main.getByRole('button', { name: 'Save …' });
+  const definition = `name: ticker
+on:
+  - id: yearly
+    schedule: { cron: "0 4 1 1 *", timezone: Europe/Berlin }
+steps:
+  - id: talk
+    uses: shell
+    with: { run: "echo it begins; until [ -e go ]; do sleep 0.05; done; echo it ends; exit 4" }
+`;
+  await text.fill(definition.replace('uses: shell', 'uses: shel'));
+  await expect(findings).toContainText('shel');
+  await expect(save).toBeDisabled();
+  await isAccessible(panel, 'a definition with a finding');
+  await findings.getByRole('button', { name: /^line/ }).first().click();
+  await expect(text).toBeFocused();
+  await text.fill(definition);
+  await expect(main.getByText('It can run: 1 step, 0 variables.')).toBeVisible();
+  await save.click();
+  const asks = panel.getByRole('dialog', { name: 'Keep ticker' });
+  await expect(asks).toContainText('+  - id: talk');
+  await isAccessible(panel, 'what is kept of a definition');
+  await asks.getByRole('button', { name: 'Save' }).click();
+  await expect(panel).toHaveURL(/#\/workflows\/ticker$/);
+  expect(readFileSync(join(engine.home, 'workflows', 'ticker.yaml'), 'utf8')).toBe(definition);
+
+  // What starts it, and its switch.
+  await go(panel, '#/workflows?tab=schedules');
+  const row = main.locator('[data-trigger="ticker yearly"]');
+  await expect(row).toContainText('0 4 1 1 *');
+  await expect(row).toContainText('Europe/Berlin');
+  await expect(row).toContainText(/in \d+/);
+  await isAccessible(panel, 'schedules');
+  await row.getByRole('switch').click();
+  await expect(row.getByText('off', { exact: true })).toBeVisible();
+  await row.getByRole('switch').click();
+  await expect(row).toContainText(/in \d+/);
+
+  // Its command is read while it writes, and after it failed.
+  await go(panel, '#/workflows/ticker');
+  await main.getByRole('button', { name: 'Run', exact: true }).click();
+  await panel.getByRole('alertdialog').getByRole('button', { name: 'Confirm 1 command and run' }).click();
+  await expect(panel).toHaveURL(/#\/workflows\/runs\/\d+$/);
+  await node(panel, 'talk').click();
+  const step = panel.getByRole('complementary', { name: 'Step talk' });
+  const log = step.getByRole('region', { name: 'Log' });
+  await expect(log).toContainText('it begins');
+  await expect(log).toContainText('so far');
+  await expect(node(panel, 'talk')).toHaveAttribute('data-state', 'running');
+  await expect(main.getByRole('list', { name: 'States' })).toContainText('1 running');
+  await panel.screenshot({ path: info.outputPath('live.png') });
+  await isAccessible(panel, 'a step that writes');
+  const [{ run } = { run: 0 }] = await engine.call<RunSummary[]>('workflow.runs');
+  writeFileSync(join(engine.home, 'runs', String(run), 'go'), '');
+  await expect(node(panel, 'talk')).toHaveAttribute('data-state', 'failed');
+  await expect(log).toContainText('it ends');
+  await expect(log).not.toContainText('so far');
+
+  // The run keeps the definition that it began with.
+  define(engine, 'ticker', definition.replace('exit 4', 'exit 0'));
+  await main.getByRole('button', { name: 'Definition' }).click();
+  const defined = panel.getByRole('dialog', { name: `Definition of run ${run}` });
+  await expect(defined).toContainText('ticker has changed since.');
+  await expect(defined.getByRole('group', { name: /^Definition of run/ })).toContainText('exit 4');
+  await isAccessible(panel, 'the definition of a run');
+  await panel.screenshot({ path: info.outputPath('definition.png') });
+  await defined.getByRole('button', { name: 'Close' }).last().click();
+
+  // A template says what its steps give.
+  await go(panel, '#/workflows/security-audit');
+  await main.getByRole('tab', { name: 'Sample output' }).click();
+  await expect(main.getByRole('region', { name: 'check_secrets' })).toContainText('"findings"');
+  await isAccessible(panel, 'sample output');
+  await panel.screenshot({ path: info.outputPath('sample.png') });
+});

@@ -24,9 +24,9 @@ use crate::{
     state::{ProcessState, Status},
     tool::{ToolCallRecord, ToolList},
     workflow::{
-        Asking, ReplayParams, RunActParams, RunParams, RunQuery, RunRef, RunSummary, RunView,
-        SaveParams, StepDetail, StepRef, TriggerRef, TriggerView, WorkflowInfo, WorkflowPlan,
-        WorkflowRef, WorkflowShown, WorkflowText,
+        Asking, ReplayParams, RunActParams, RunDefinition, RunParams, RunQuery, RunRef, RunSummary,
+        RunView, SaveParams, StepDetail, StepRef, TriggerRef, TriggerView, WorkflowInfo,
+        WorkflowPlan, WorkflowRef, WorkflowShown, WorkflowText,
     },
 };
 use schemars::JsonSchema;
@@ -227,6 +227,8 @@ commands! {
     "workflow.view" workflow_view WorkflowView(RunRef) -> RunView;
     #[doc = "A step of a run: what went in, what came out, tries that failed."]
     "workflow.step" workflow_step WorkflowStep(StepRef) -> StepDetail;
+    #[doc = "The definition that a run is run by, beside the one that its workflow has now."]
+    "workflow.definition" workflow_definition WorkflowDefinition(RunRef) -> RunDefinition;
     #[doc = "Pause, resume, cancel or restart a run; skip, retry, approve or reject one of its steps."]
     "workflow.act" workflow_act WorkflowAct(RunActParams) -> RunSummary;
     #[doc = "Wait until a run has ended, for 30 s at most, and say how far it is."]

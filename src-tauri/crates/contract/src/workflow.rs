@@ -487,6 +487,20 @@ pub struct WorkflowShown {
     pub plan: Option<WorkflowPlan>,
     /// What is wrong with it.
     pub findings: Vec<Finding>,
+    /// Of a template that is as it came: what its steps gave in a run on a small example, by step. Absent for others.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sample: Option<serde_json::Map<String, serde_json::Value>>,
+}
+
+/// The definition that a run is run by, beside the one that its workflow has now. Both are written by the engine from what it understood of their
+/// texts, so that they differ only where they mean something else; what starts a workflow by itself is no part of a run.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct RunDefinition {
+    /// Of the run, as YAML.
+    pub text: String,
+    /// Of its workflow as it is now; absent when there is none of this name any more, or it cannot run.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub current: Option<String>,
 }
 
 /// The text of a definition, to be checked.

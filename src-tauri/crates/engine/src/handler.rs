@@ -44,9 +44,9 @@ use flotilla_contract::{
     state::HealthCode,
     tool::{ToolCallRecord, ToolList},
     workflow::{
-        Asking, ReplayParams, RunActParams, RunParams, RunQuery, RunRef, RunSummary, RunView,
-        SaveParams, StepDetail, StepRef, TriggerRef, TriggerView, WorkflowInfo, WorkflowPlan,
-        WorkflowRef, WorkflowShown, WorkflowText,
+        Asking, ReplayParams, RunActParams, RunDefinition, RunParams, RunQuery, RunRef, RunSummary,
+        RunView, SaveParams, StepDetail, StepRef, TriggerRef, TriggerView, WorkflowInfo,
+        WorkflowPlan, WorkflowRef, WorkflowShown, WorkflowText,
     },
 };
 use flotilla_metrics::{MAX_PAGE_BYTES, scrape::ScrapeError};
@@ -809,6 +809,14 @@ impl Handler for Core {
 
     async fn workflow_view(&self, _: &Caller, params: RunRef) -> Result<RunView, WireError> {
         self.run_viewed(params.run).await
+    }
+
+    async fn workflow_definition(
+        &self,
+        _: &Caller,
+        params: RunRef,
+    ) -> Result<RunDefinition, WireError> {
+        self.run_definition(params.run).await
     }
 
     async fn workflow_step(&self, _: &Caller, params: StepRef) -> Result<StepDetail, WireError> {

@@ -24,8 +24,9 @@ use flotilla_contract::{
     state::{InstanceView, ProcessState, Status},
     workflow::{
         Asking, Failure, Finding, PlannedCommand, PlannedStep, ReplayParams, RunAct, RunActParams,
-        RunParams, RunQuery, RunState, RunSummary, RunView, SaveParams, StepDetail, StepLog,
-        StepRef, StepState, Unconfirmed, VarView, WorkflowInfo, WorkflowPlan, WorkflowShown,
+        RunDefinition, RunParams, RunQuery, RunState, RunSummary, RunView, SaveParams, StepDetail,
+        StepLog, StepRef, StepState, Unconfirmed, VarView, WorkflowInfo, WorkflowPlan,
+        WorkflowShown,
     },
 };
 use flotilla_os::{
@@ -34,8 +35,8 @@ use flotilla_os::{
 };
 use flotilla_store::{EventLog, RunLog};
 use flotilla_workflow::{
-    Catalog, Executor, Failed, FleetVerb, Journal, Observer, Plan, Record, Run, Runner, Start,
-    TEMPLATES, Uses, Wish, Work, compile,
+    Catalog, Definition, Executor, Failed, FleetVerb, Journal, Observer, Plan, Record, Run, Runner,
+    SAMPLES, Start, TEMPLATES, Uses, Wish, Work, compile,
     journal::Boxed,
     locate, parse,
     runner::{Error, Options},
@@ -526,6 +527,27 @@ impl Core {
         self.workflows.runner.view(run).await.map_err(wire)
     }
 
+    pub(crate) async fn run_definition(&self, run: u64) -> Result<RunDefinition, WireError> {
+        let plan = |run: &Run| Arc::clone(run.plan());
+        let of_run = self.workflows.runner.look(run, plan).await.map_err(wire)?;
+        let now = self.workflow_named(&of_run.definition().name).await.ok();
+        let written = |plan: &Plan| {
+            // What starts it is not kept with a run.
+            let definition = Definition {
+                on: Vec::new(),
+                ..plan.definition().clone()
+            };
+            definition.to_yaml().map_err(|error| {
+                let said = format!("write the definition of run {run}: {error}");
+                WireError::new(ErrorCode::Internal, said)
+            })
+        };
+        Ok(RunDefinition {
+            text: written(&of_run)?,
+            current: now.as_deref().map(written).transpose()?,
+        })
+    }
+
     pub(crate) async fn step_viewed(&self, params: StepRef) -> Result<StepDetail, WireError> {
         let Workflows { runner, doer, .. } = &self.workflows;
         let (run, item) = (params.run, params.item);
@@ -628,10 +650,18 @@ pub(crate) async fn shown(text: String) -> Result<WorkflowShown, WireError> {
     };
     Ok(WorkflowShown {
         hash: flotilla_config::hash(&text),
+        sample: sample_of(&text),
         text,
         plan,
         findings,
     })
+}
+
+/// What the steps of a template gave on a small example, if this is its text.
+fn sample_of(text: &str) -> Option<serde_json::Map<String, Value>> {
+    let (name, _) = TEMPLATES.iter().find(|(_, template)| *template == text)?;
+    let (_, sample) = SAMPLES.iter().find(|(sampled, _)| sampled == name)?;
+    serde_json::from_str(sample).ok()
 }
 
 fn planned(plan: &Plan) -> WorkflowPlan {

@@ -39,6 +39,6 @@ pub use lines::locate;
 pub use plan::{Anything, Catalog, Plan, compile, parse};
 pub use run::{Effect, Event, Facts, Failed, Record, Run, Task, Wish};
 pub use runner::{Executor, Observer, Runner, Start, Work};
-pub use templates::TEMPLATES;
+pub use templates::{SAMPLES, TEMPLATES};
 pub use uses::{FleetVerb, Uses};
 pub use vars::read_text;

@@ -203,6 +203,16 @@ pub fn parse(text: &str) -> Result<Definition, Finding> {
     })
 }
 
+impl Definition {
+    /// Its text, as [`parse`] reads it: without comments, and without what is as it would be anyway.
+    ///
+    /// # Errors
+    /// When YAML has no words for it.
+    pub fn to_yaml(&self) -> Result<String, String> {
+        serde_saphyr::to_string(self).map_err(|error| error.to_string())
+    }
+}
+
 /// Checks a definition whole and compiles it.
 ///
 /// # Errors

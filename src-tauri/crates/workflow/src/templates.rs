@@ -40,6 +40,47 @@ pub const TEMPLATES: &[(&str, &str)] = &[
     ),
 ];
 
+/// What the steps of each template gave in a run on a small example, as JSON: `{"STEP": output}`. The system tests write these files, and hold
+/// them against what a run gives.
+pub const SAMPLES: &[(&str, &str)] = &[
+    (
+        "cicd-pipeline",
+        include_str!("../templates/samples/cicd-pipeline.json"),
+    ),
+    (
+        "content-deployment",
+        include_str!("../templates/samples/content-deployment.json"),
+    ),
+    (
+        "crash-loop-triage",
+        include_str!("../templates/samples/crash-loop-triage.json"),
+    ),
+    (
+        "data-backup-recovery",
+        include_str!("../templates/samples/data-backup-recovery.json"),
+    ),
+    (
+        "fleet-health-report",
+        include_str!("../templates/samples/fleet-health-report.json"),
+    ),
+    (
+        "incident-response",
+        include_str!("../templates/samples/incident-response.json"),
+    ),
+    (
+        "performance-optimization",
+        include_str!("../templates/samples/performance-optimization.json"),
+    ),
+    (
+        "rolling-restart-with-canary",
+        include_str!("../templates/samples/rolling-restart-with-canary.json"),
+    ),
+    (
+        "security-audit",
+        include_str!("../templates/samples/security-audit.json"),
+    ),
+];
+
 #[cfg(test)]
 mod tests {
     use crate::{Anything, compile, parse};
@@ -50,6 +91,8 @@ mod tests {
         for (name, text) in super::TEMPLATES {
             let definition = parse(text).unwrap_or_else(|finding| panic!("{name}: {finding:?}"));
             assert_eq!(definition.name, *name);
+            let written = definition.to_yaml().unwrap();
+            assert_eq!(parse(&written).as_ref(), Ok(&definition), "{written}");
             let plan = compile(definition, &Anything)
                 .unwrap_or_else(|findings| panic!("{name}: {findings:?}"));
             let mut given = Map::new();

@@ -17,7 +17,7 @@ pub(crate) const DESKTOP: &[&str] = &[
 ];
 
 /// Debian packages of the tests, beside those of the window: a display, a bus, two browsers, Python, git (which one of the tested
-/// servers needs) and Prometheus (which reads our metrics).
+/// servers needs), Prometheus (which reads our metrics) and PostgreSQL (which is backed up).
 pub(crate) const TESTS: &[&str] = &[
     "xvfb",
     "xauth",
@@ -27,11 +27,12 @@ pub(crate) const TESTS: &[&str] = &[
     "fonts-dejavu-core",
     "python3-venv",
     "git",
+    "postgresql",
     "prometheus",
 ];
 
 /// Packages that bring a service of the same name, which starts by itself and which nobody here needs.
-const SERVICES: &[&str] = &["prometheus"];
+const SERVICES: &[&str] = &["postgresql", "prometheus"];
 
 /// The oldest Node.js that builds the panel.
 const NODE: (u32, u32) = (20, 19);

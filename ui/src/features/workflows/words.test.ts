@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest';
 import type { RunState, RunSummary, StepState, StepView } from '$lib/contract';
-import { runVerbs, stepNote, stepVerbs, touches, usesWords, why } from './words';
+import { legend, runVerbs, stepNote, stepVerbs, touches, usesWords, why } from './words';
 
 const step = (id: string, state: StepState, more: Partial<StepView> = {}): StepView => ({
   id,
@@ -165,4 +165,20 @@ test('what a workflow touches is told from what its steps use', () => {
   expect(touches({ steps: [planned('x', 'data')] })).toEqual([]);
   expect(usesWords('tool/db__count_all__rows')).toBe('tool count_all__rows of db');
   expect(usesWords('code-gen-002/generate_code')).toBe('command on this machine, by code-gen-002');
+});
+
+test('the legend names the states that there are, with what waits for a person apart', () => {
+  const steps = [
+    step('a', 'completed'),
+    step('b', 'completed'),
+    step('c', 'waiting', { asks: true }),
+    step('d', 'waiting'),
+    step('e', 'pending'),
+  ];
+  expect(legend(steps).map(({ word, count }) => `${count} ${word}`)).toEqual([
+    '1 to do',
+    '1 waits for a person',
+    '1 waits for a time',
+    '2 done',
+  ]);
 });

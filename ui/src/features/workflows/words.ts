@@ -348,3 +348,23 @@ export function wrong(finding: Finding | undefined): string {
   if (finding === undefined) return '';
   return finding.path === '' ? finding.message : `${finding.path}: ${finding.message}`;
 }
+
+export interface Counted {
+  state: StepState;
+  /** Waits for a person, not for a time. */
+  asks: boolean;
+  word: string;
+  count: number;
+}
+
+/** The states of steps that there are, in the order in which a step goes through them. */
+export function legend(steps: readonly StepView[]): Counted[] {
+  const order = Object.keys(STEP) as StepState[];
+  return order.flatMap((state) =>
+    [true, false].flatMap((asks) => {
+      const count = steps.filter((step) => step.state === state && (step.asks ?? false) === asks).length;
+      const word = asks ? 'waits for a person' : state === 'waiting' ? 'waits for a time' : STEP[state].word;
+      return count ? [{ state, asks, word, count }] : [];
+    }),
+  );
+}

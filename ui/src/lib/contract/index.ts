@@ -2395,6 +2395,17 @@ export interface RunActParams {
   input?: Record<string, unknown>;
 }
 
+/**
+ * The definition that a run is run by, beside the one that its workflow has now. Both are written by the engine from what it understood of their
+ * texts, so that they differ only where they mean something else; what starts a workflow by itself is no part of a run.
+ */
+export interface RunDefinition {
+  /** Of the run, as YAML. */
+  text: string;
+  /** Of its workflow as it is now; absent when there is none of this name any more, or it cannot run. */
+  current?: string;
+}
+
 /** A run to start. */
 export interface RunParams {
   /** Name of the workflow. */
@@ -3340,6 +3351,8 @@ export interface WorkflowShown {
   plan?: WorkflowPlan;
   /** What is wrong with it. */
   findings: Finding[];
+  /** Of a template that is as it came: what its steps gave in a run on a small example, by step. Absent for others. */
+  sample?: Record<string, unknown>;
 }
 
 /** The text of a definition, to be checked. */
@@ -3448,6 +3461,8 @@ export interface Commands {
   "workflow.view": { params: RunRef; result: RunView };
   /** A step of a run: what went in, what came out, tries that failed. */
   "workflow.step": { params: StepRef; result: StepDetail };
+  /** The definition that a run is run by, beside the one that its workflow has now. */
+  "workflow.definition": { params: RunRef; result: RunDefinition };
   /** Pause, resume, cancel or restart a run; skip, retry, approve or reject one of its steps. */
   "workflow.act": { params: RunActParams; result: RunSummary };
   /** Wait until a run has ended, for 30 s at most, and say how far it is. */

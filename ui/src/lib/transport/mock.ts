@@ -602,6 +602,7 @@ export class MockTransport implements Transport {
     'workflow.runs': (query) => this.workflows.listRuns(query),
     'workflow.asking': () => this.workflows.asking(),
     'workflow.view': ({ run }) => this.workflows.view(run),
+    'workflow.definition': ({ run }) => this.workflows.definition(run),
     'workflow.step': ({ run, step }) => this.workflows.detail(run, step),
     'workflow.act': (params) => this.workflows.act(params),
     'workflow.wait': ({ run }) => this.workflows.view(run).summary,

@@ -1,6 +1,7 @@
 import type {
   Asking,
   ReplayParams,
+  RunDefinition,
   RunActParams,
   RunParams,
   RunQuery,
@@ -200,6 +201,11 @@ export class MockWorkflows {
     if (!found) throw new CallError({ code: 'unsupported', message: `find the step "${id}" of run ${run}` });
     const input = this.#plan(summary.workflow).steps.find((one) => one.id === id)?.with;
     return { step: found, input, output: null, outputs: {}, tries: [] };
+  }
+
+  definition(run: number): RunDefinition {
+    const text = this.show(this.view(run).summary.workflow).text;
+    return { text, current: text };
   }
 
   act({ run, act, step: id }: RunActParams): RunSummary {
