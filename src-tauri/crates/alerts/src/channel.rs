@@ -1,5 +1,6 @@
 //! Channels: one queue and one task for each, so that a slow receiver costs only itself.
 
+mod mail;
 mod send;
 mod sign;
 
@@ -237,6 +238,13 @@ fn to(kind: &ChannelKind) -> String {
     match kind {
         ChannelKind::Webhook { url, .. } | ChannelKind::Alertmanager { url } => host(url),
         ChannelKind::Exec { command, .. } => command.first().cloned().unwrap_or_default(),
+        ChannelKind::Smtp(smtp) => {
+            let to = smtp
+                .to
+                .iter()
+                .map(|to| format!("{}@{}", to.local, to.domain));
+            format!("{} by {}", to.collect::<Vec<_>>().join(", "), smtp.host)
+        }
         ChannelKind::Desktop => "this desktop".into(),
     }
 }

@@ -2,7 +2,7 @@
 //! so that it can report every error at its place, and takes from here which keys exist.
 
 use flotilla_contract::{
-    alert::Severity,
+    alert::{Severity, SmtpTls},
     gateway::{Backoff, Balance, NamePolicy, Sharing},
     spec::{DependencyCondition, RestartWhen},
 };
@@ -234,7 +234,7 @@ table! {
     ChannelTable {
         /// Its name: letters, digits, hyphens and underscores.
         name: String,
-        /// How it tells: `webhook`, `alertmanager`, `exec` or `desktop`.
+        /// How it tells: `webhook`, `alertmanager`, `exec`, `smtp` or `desktop`.
         kind: ChannelWord,
         /// Of a webhook or an Alertmanager: where; may refer to `${secret:NAME}`.
         url: Option<String>,
@@ -244,6 +244,21 @@ table! {
         command: Option<Vec<String>>,
         /// Of exec: the program is ended after this long, "100ms" to "10m" (default "10s").
         timeout: Option<Duration>,
+        /// Of smtp: the mail server, a name or an address.
+        host: Option<String>,
+        /// Of smtp: its port (default 587 with STARTTLS, 465 with TLS, 25 without).
+        port: Option<u16>,
+        /// Of smtp: how the connection is protected (default `starttls`).
+        tls: Option<SmtpTls>,
+        /// Of smtp: who logs in; with `password`.
+        user: Option<String>,
+        /// Of smtp: the password of `user`, a reference such as "${secret:NAME}".
+        password: Option<String>,
+        /// Of smtp: who writes, such as "Flotilla <flotilla@example.com>".
+        from: Option<String>,
+        /// Of smtp: who is written to, 1 to 50 addresses.
+        #[schemars(length(min = 1, max = 50))]
+        to: Option<Vec<String>>,
         /// The least severity that it is told of (default `info`).
         severity: Option<Severity>,
         /// Whether it is told of ends, too (default true).
@@ -688,6 +703,8 @@ schema_only! {
         Alertmanager,
         /// A program.
         Exec,
+        /// An e-mail.
+        Smtp,
         /// A notification of the desktop.
         Desktop,
     }

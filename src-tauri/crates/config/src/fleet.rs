@@ -139,6 +139,11 @@ fn channel_texts(kind: &ChannelKind) -> Vec<&str> {
         }
         ChannelKind::Alertmanager { url } => vec![url],
         ChannelKind::Exec { command, .. } => command.iter().map(String::as_str).collect(),
+        ChannelKind::Smtp(smtp) => smtp
+            .login
+            .iter()
+            .map(|(_, password)| password.as_str())
+            .collect(),
         ChannelKind::Desktop => Vec::new(),
     }
 }

@@ -142,8 +142,88 @@ pub enum ChannelKind {
         /// It is ended after this long, in milliseconds (default 10 s).
         timeout_ms: u64,
     },
+    /// An e-mail.
+    Smtp(Smtp),
     /// A notification of the desktop, while a window is attached.
     Desktop,
+}
+
+/// How e-mails are sent.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Smtp {
+    /// The mail server.
+    pub host: String,
+    /// Its port (default 587 with STARTTLS, 465 with TLS, 25 without).
+    pub port: u16,
+    /// How the connection is protected.
+    pub tls: SmtpTls,
+    /// With what it is logged in: user and password, which may refer to a secret.
+    pub login: Option<(String, String)>,
+    /// Who writes.
+    pub from: Mailbox,
+    /// Who is written to; at least one.
+    pub to: Vec<Mailbox>,
+}
+
+/// How a connection to a mail server is protected.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum SmtpTls {
+    /// It begins open and must go on in TLS before anything is told; a server that does not offer it gets nothing.
+    #[default]
+    Starttls,
+    /// TLS from the first byte.
+    Tls,
+    /// Not at all; only to a server on this machine.
+    None,
+}
+
+/// An address of e-mail with a name, `Name <local@domain>`, or without.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Mailbox {
+    /// Whose it is.
+    pub name: Option<String>,
+    /// What stands before the @.
+    pub local: String,
+    /// What stands behind it.
+    pub domain: String,
+}
+
+impl std::str::FromStr for Mailbox {
+    type Err = ();
+
+    fn from_str(text: &str) -> Result<Self, ()> {
+        let text = text.trim();
+        let (name, address) = match text.strip_suffix('>').map(|text| text.split_once('<')) {
+            None => (None, text),
+            Some(None) => return Err(()),
+            Some(Some((name, address))) => {
+                let name = name.trim();
+                (
+                    Some(name.trim_matches('"')).filter(|name| !name.is_empty()),
+                    address,
+                )
+            }
+        };
+        let (local, domain) = address.split_once('@').ok_or(())?;
+        let is_local = |b: u8| b.is_ascii_alphanumeric() || b"!#$%&'*+-/=?^_`{|}~.".contains(&b);
+        let is_domain = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'.');
+        let dots = |text: &str| text.split('.').all(|part| !part.is_empty());
+        let fits = local.bytes().all(is_local) && domain.bytes().all(is_domain);
+        let named = name.is_none_or(|name| {
+            !name.contains(|c: char| c.is_control() || matches!(c, '<' | '>' | '"'))
+        });
+        // RFC 5321, 4.5.3.1.
+        if !(fits && named && dots(local) && dots(domain)) || local.len() > 64 || domain.len() > 255
+        {
+            return Err(());
+        }
+        Ok(Self {
+            name: name.map(str::to_owned),
+            local: local.to_owned(),
+            domain: domain.to_owned(),
+        })
+    }
 }
 
 impl ChannelKind {
@@ -154,6 +234,7 @@ impl ChannelKind {
             Self::Webhook { .. } => "webhook",
             Self::Alertmanager { .. } => "alertmanager",
             Self::Exec { .. } => "exec",
+            Self::Smtp(_) => "smtp",
             Self::Desktop => "desktop",
         }
     }
@@ -356,7 +437,7 @@ pub struct AlertChange {
 pub struct ChannelView {
     /// Its name.
     pub name: String,
-    /// `webhook`, `alertmanager`, `exec` or `desktop`.
+    /// `webhook`, `alertmanager`, `exec`, `smtp` or `desktop`.
     pub kind: String,
     /// Where to, as the file says it, without a login.
     pub to: String,

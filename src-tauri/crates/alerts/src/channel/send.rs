@@ -1,6 +1,6 @@
 //! One try to send a message.
 
-use super::{Reach, Sign, signature};
+use super::{Reach, Sign, mail, signature};
 use crate::Message;
 use flotilla_contract::{
     Millis,
@@ -32,14 +32,14 @@ pub(super) struct Failed {
 }
 
 impl Failed {
-    fn now(why: impl Into<String>) -> Self {
+    pub(super) fn now(why: impl Into<String>) -> Self {
         Self {
             why: why.into(),
             again: true,
         }
     }
 
-    fn for_good(why: impl Into<String>) -> Self {
+    pub(super) fn for_good(why: impl Into<String>) -> Self {
         Self {
             why: why.into(),
             again: false,
@@ -78,6 +78,13 @@ impl Sender {
                 command,
                 timeout_ms,
             } => self.exec(command, *timeout_ms, payload(message)).await,
+            ChannelKind::Smtp(smtp) => {
+                let password = match &smtp.login {
+                    Some((_, password)) => Some(self.resolve(password).await?),
+                    None => None,
+                };
+                mail::send(smtp, password, message).await
+            }
             ChannelKind::Desktop => {
                 let (title, body, severity) = words(message);
                 self.reach.notice(title, body, severity);
@@ -279,7 +286,7 @@ fn for_alertmanager(message: &Message) -> Value {
     message.alerts.iter().map(alert).collect()
 }
 
-fn time(at: Millis) -> String {
+pub(super) fn time(at: Millis) -> String {
     let at = i64::try_from(at).unwrap_or(i64::MAX);
     jiff::Timestamp::from_millisecond(at).map_or_else(|_| String::new(), |at| at.to_string())
 }
@@ -313,7 +320,7 @@ fn words(message: &Message) -> (String, String, Severity) {
 }
 
 /// The cause that says most.
-fn innermost(error: &dyn std::error::Error) -> String {
+pub(super) fn innermost(error: &dyn std::error::Error) -> String {
     let mut error = error;
     while let Some(cause) = error.source() {
         error = cause;

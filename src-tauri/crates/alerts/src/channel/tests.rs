@@ -6,6 +6,8 @@ use std::{
     collections::BTreeMap,
     time::{Duration, Instant},
 };
+mod mail;
+
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::TcpListener,

@@ -6,7 +6,7 @@ use super::{
 };
 use crate::file::keys;
 use flotilla_contract::alert::{
-    AlertRule, AlertsSpec, ChannelKind, ChannelSpec, Severity,
+    AlertRule, AlertsSpec, ChannelKind, ChannelSpec, Mailbox, Severity, Smtp, SmtpTls,
     expr::{Expr, ExprError},
 };
 use std::collections::BTreeMap;
@@ -17,6 +17,8 @@ const MOST_RULES: usize = 200;
 const MOST_CHANNELS: usize = 50;
 /// Labels of a rule, and labels to group by, at most.
 const MOST_LABELS: usize = 10;
+/// Receivers of an e-mail at most.
+const MOST_RECEIVERS: usize = 50;
 /// Words of a command at most.
 const MOST_WORDS: usize = 100;
 /// A month in milliseconds: no time of alerts is longer.
@@ -28,11 +30,12 @@ const SEVERITIES: &[(&str, Severity)] = &[
     ("critical", Severity::Critical),
 ];
 
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, PartialEq)]
 enum Kind {
     Webhook,
     Alertmanager,
     Exec,
+    Smtp,
     Desktop,
 }
 
@@ -40,7 +43,29 @@ const KINDS: &[(&str, Kind)] = &[
     ("webhook", Kind::Webhook),
     ("alertmanager", Kind::Alertmanager),
     ("exec", Kind::Exec),
+    ("smtp", Kind::Smtp),
     ("desktop", Kind::Desktop),
+];
+
+const TLS: &[(&str, SmtpTls)] = &[
+    ("starttls", SmtpTls::Starttls),
+    ("tls", SmtpTls::Tls),
+    ("none", SmtpTls::None),
+];
+
+/// The keys of a channel that belong to some kinds only, and to which.
+const OF_KINDS: &[(&str, &[&str])] = &[
+    ("url", &["webhook", "alertmanager"]),
+    ("secret", &["webhook"]),
+    ("command", &["exec"]),
+    ("timeout", &["exec"]),
+    ("host", &["smtp"]),
+    ("port", &["smtp"]),
+    ("tls", &["smtp"]),
+    ("user", &["smtp"]),
+    ("password", &["smtp"]),
+    ("from", &["smtp"]),
+    ("to", &["smtp"]),
 ];
 
 /// `[alerts]`; what is absent stays as it was.
@@ -203,13 +228,21 @@ fn channel(fields: &Fields<'_>) -> Option<ChannelSpec> {
             node.refuse("up to 64 letters, digits, hyphens and underscores")
         }
     });
-    let kind = needed(fields, "kind", "webhook, alertmanager, exec or desktop")
-        .and_then(|node| node.word(KINDS))?;
-    let without = |keys: &[&str], word: &str| {
-        for key in keys {
+    let kind = needed(
+        fields,
+        "kind",
+        "webhook, alertmanager, exec, smtp or desktop",
+    )
+    .and_then(|node| node.word(KINDS))?;
+    let word = KINDS
+        .iter()
+        .find(|(_, it)| *it == kind)
+        .map_or("", |(word, _)| word);
+    for (key, kinds) in OF_KINDS {
+        if !kinds.contains(&word) {
             fields.without_effect(key, &format!("on a channel of the kind {word}"));
         }
-    };
+    }
     let url = || {
         needed(
             fields,
@@ -220,16 +253,11 @@ fn channel(fields: &Fields<'_>) -> Option<ChannelSpec> {
     };
     let kind = match kind {
         Kind::Webhook => {
-            without(&["command", "timeout"], "webhook");
             let secret = fields.get("secret").and_then(|node| node.text());
             url().map(|url| ChannelKind::Webhook { url, secret })
         }
-        Kind::Alertmanager => {
-            without(&["command", "timeout", "secret"], "alertmanager");
-            url().map(|url| ChannelKind::Alertmanager { url })
-        }
+        Kind::Alertmanager => url().map(|url| ChannelKind::Alertmanager { url }),
         Kind::Exec => {
-            without(&["url", "secret"], "exec");
             let mut timeout_ms = 10_000;
             fields.duration_into("timeout", 100..=600_000, &mut timeout_ms);
             let command = needed(fields, "command", "a list of program and arguments")
@@ -239,10 +267,8 @@ fn channel(fields: &Fields<'_>) -> Option<ChannelSpec> {
                 timeout_ms,
             })
         }
-        Kind::Desktop => {
-            without(&["url", "secret", "command", "timeout"], "desktop");
-            Some(ChannelKind::Desktop)
-        }
+        Kind::Smtp => smtp(fields).map(ChannelKind::Smtp),
+        Kind::Desktop => Some(ChannelKind::Desktop),
     };
     let mut severity = Severity::Info;
     fields.word_into("severity", SEVERITIES, &mut severity);
@@ -257,6 +283,92 @@ fn channel(fields: &Fields<'_>) -> Option<ChannelSpec> {
         severity,
         resolved,
     })
+}
+
+fn smtp(fields: &Fields<'_>) -> Option<Smtp> {
+    let host =
+        needed(fields, "host", "a mail server such as \"mail.example.com\"").and_then(|node| {
+            let host = node.text()?;
+            match url::Host::parse(&host) {
+                Ok(_) => Some(host),
+                // An address of IPv6 as it is written without a port.
+                Err(_) if host.parse::<std::net::IpAddr>().is_ok() => Some(host),
+                Err(_) => node.refuse("the name or the address of a mail server, without a port"),
+            }
+        });
+    let mut tls = SmtpTls::default();
+    fields.word_into("tls", TLS, &mut tls);
+    if let (SmtpTls::None, Some(host)) = (tls, &host)
+        && !is_here(host)
+    {
+        fields.wrong(format!(
+            "tls is \"none\" and the host is {host}; accepted is a connection without TLS to this machine only"
+        ));
+    }
+    let mut port = match tls {
+        SmtpTls::Starttls => 587,
+        SmtpTls::Tls => 465,
+        SmtpTls::None => 25,
+    };
+    set(
+        &mut port,
+        fields.get("port").and_then(|node| node.number(1..=65_535)),
+    );
+    let user = fields.get("user").and_then(|node| node.text());
+    let password = fields.get("password").and_then(|node| {
+        let text = node.text()?;
+        if text.contains("${") {
+            return Some(text);
+        }
+        node.wrong(
+            "the password stands in the file; accepted is a reference such as ${secret:NAME}",
+        );
+        None
+    });
+    if fields.get("user").is_some() != fields.get("password").is_some() {
+        fields.wrong("user and password belong together; one of them is not given");
+    }
+    let from = needed(
+        fields,
+        "from",
+        "who writes, such as \"Flotilla <flotilla@example.com>\"",
+    )
+    .and_then(|node| mailbox(&node));
+    let to = needed(
+        fields,
+        "to",
+        "a list of addresses such as [\"ops@example.com\"]",
+    )
+    .and_then(|node| {
+        let list = node.list()?;
+        if !(1..=MOST_RECEIVERS).contains(&list.len()) {
+            return node.refuse(format!("1 to {MOST_RECEIVERS} addresses"));
+        }
+        let boxes: Vec<Mailbox> = list.iter().filter_map(mailbox).collect();
+        (boxes.len() == list.len()).then_some(boxes)
+    });
+    Some(Smtp {
+        host: host?,
+        port,
+        tls,
+        login: user.zip(password),
+        from: from?,
+        to: to?,
+    })
+}
+
+/// Whether a host is this machine, whatever a resolver says.
+fn is_here(host: &str) -> bool {
+    let address: Option<std::net::IpAddr> = host.parse().ok();
+    host == "localhost" || address.is_some_and(|address| address.is_loopback())
+}
+
+fn mailbox(node: &Node<'_>) -> Option<Mailbox> {
+    match node.text()?.parse() {
+        Ok(mailbox) => Some(mailbox),
+        Err(()) => node
+            .refuse("an address such as \"ops@example.com\" or \"Operations <ops@example.com>\""),
+    }
 }
 
 fn words(node: &Node<'_>) -> Option<Vec<String>> {

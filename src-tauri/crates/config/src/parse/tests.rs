@@ -1129,11 +1129,57 @@ fn what_is_wrong_with_alerts() {
             "7:1 alerts.rules[0].fro: unknown key \"fro\"; accepted are name, expr, for, keep_firing_for, severity, labels, summary, description, runbook",
             "8:1 alerts.rules[1]: name is not given; accepted is a name such as \"MemoryHigh\"",
             "10:8 alerts.rules[1].labels.severity: \"severity\" cannot be given; accepted are up to 64 letters, digits and underscores, no digit first, but not alertname and severity",
-            "13:8 alerts.channels[0].kind: found \"pager\"; accepted is \"webhook\" or \"alertmanager\" or \"exec\" or \"desktop\"",
+            "13:8 alerts.channels[0].kind: found \"pager\"; accepted is \"webhook\" or \"alertmanager\" or \"exec\" or \"smtp\" or \"desktop\"",
             "14:1 alerts.channels[1]: command is not given; accepted is a list of program and arguments",
             "17:7 alerts.channels[1].url: url has no effect on a channel of the kind exec; remove it",
         ],
     );
+}
+
+#[test]
+fn what_is_wrong_with_channels_for_mail() {
+    let channel =
+        |rest: &str| format!("[[alerts.channels]]\nname = \"m\"\nkind = \"smtp\"\n{rest}");
+    for (rest, findings) in [
+        (
+            "tls = \"tls\"\nurl = \"http://x\"\n",
+            &[
+                "1:1 alerts.channels[0]: host is not given; accepted is a mail server such as \"mail.example.com\"",
+                "1:1 alerts.channels[0]: from is not given; accepted is who writes, such as \"Flotilla <flotilla@example.com>\"",
+                "1:1 alerts.channels[0]: to is not given; accepted is a list of addresses such as [\"ops@example.com\"]",
+                "5:7 alerts.channels[0].url: url has no effect on a channel of the kind smtp; remove it",
+            ][..],
+        ),
+        (
+            "host = \"mail.example:25\"\nfrom = \"a b@x\"\nto = []\nuser = \"me\"\n",
+            &[
+                "1:1 alerts.channels[0]: user and password belong together; one of them is not given",
+                "4:8 alerts.channels[0].host: found \"mail.example:25\"; accepted is the name or the address of a mail server, without a port",
+                "5:8 alerts.channels[0].from: found \"a b@x\"; accepted is an address such as \"ops@example.com\" or \"Operations <ops@example.com>\"",
+                "6:6 alerts.channels[0].to: found a list; accepted is 1 to 50 addresses",
+            ],
+        ),
+        (
+            "host = \"mail.example\"\ntls = \"none\"\nuser = \"me\"\npassword = \"secret\"\nfrom = \"a@x\"\nto = [\"b@x\\r\\nBcc: c@x\"]\n",
+            &[
+                "1:1 alerts.channels[0]: tls is \"none\" and the host is mail.example; accepted is a connection without TLS to this machine only",
+                "7:12 alerts.channels[0].password: the password stands in the file; accepted is a reference such as ${secret:NAME}",
+                "9:7 alerts.channels[0].to[0]: found \"b@x\\r\\nBcc: c@x\"; accepted is an address such as \"ops@example.com\" or \"Operations <ops@example.com>\"",
+            ],
+        ),
+    ] {
+        check(&channel(rest), findings);
+    }
+    let text = channel(
+        "host = \"::1\"\ntls = \"none\"\nuser = \"me\"\npassword = \"${secret:mail}\"\nfrom = \"The Fleet <fleet@x.example>\"\nto = [\"a@x\", \"b@y\"]\n",
+    );
+    let fleet = parse(&text).unwrap();
+    let flotilla_contract::alert::ChannelKind::Smtp(smtp) = &fleet.alerts.channels[0].kind else {
+        panic!("{:?}", fleet.alerts.channels);
+    };
+    assert_eq!((smtp.port, smtp.to.len()), (25, 2));
+    assert_eq!(smtp.from.name.as_deref(), Some("The Fleet"));
+    assert!(fleet.secrets().contains_key("mail"));
 }
 
 #[test]
