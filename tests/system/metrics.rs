@@ -245,6 +245,14 @@ async fn busy() -> Bed {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn prometheus_reads_all_of_it_in_both_formats() {
     let bed = busy().await;
+    #[cfg(target_os = "linux")]
+    bed.eventually("the CPU of the machine was measured", async || {
+        page(&bed, "text/plain")
+            .await
+            .1
+            .contains("mcp_host_cpu_ratio")
+    })
+    .await;
     let (kind, text) = page(&bed, "text/plain").await;
     assert_eq!(kind, "text/plain; version=0.0.4; charset=utf-8");
     let lint = promtool(&["check", "metrics"], &text);
@@ -260,11 +268,31 @@ async fn prometheus_reads_all_of_it_in_both_formats() {
     assert_eq!(known["a2a_agents_total"], "untyped");
     assert_eq!(families(&open)["a2a_agents_total"], "unknown");
     assert_eq!(known.len(), families(&open).len());
-    // What has no source is absent.
-    for name in TO_COME {
+    assert_eq!(known["a2a_workflows_total"], "untyped");
+    for state in ["running", "completed", "failed"] {
+        let line = format!("a2a_workflows_total{{status=\"{state}\"}} 0\n");
+        assert!(text.contains(&line), "{line}{text}");
+    }
+    let opened = text.lines().find_map(|line| {
+        line.strip_prefix("mcp_connections_total{server_id=\"echo\",status=\"success\"} ")
+    });
+    assert!(opened.is_some_and(|count| count != "0"), "{text}");
+    assert!(
+        text.contains("mcp_connection_duration_seconds_count{server_id=\"echo\"}"),
+        "{text}"
+    );
+    #[cfg(target_os = "linux")]
+    for name in [
+        "memory_total_bytes",
+        "memory_available_bytes",
+        "memory_used_percent",
+        "load1",
+        "cpu_ratio",
+        "disk_used_percent",
+    ] {
         assert!(
-            !known.contains_key(name),
-            "{name} has come; take it from the list"
+            known.contains_key(format!("mcp_host_{name}").as_str()),
+            "{name}\n{text}"
         );
     }
 

@@ -117,6 +117,35 @@ const RULES: &[Row] = &[
         "{{ server }} uses {{ value }} % of the memory that it may",
         "At its limit it is restarted. Raise limits.rss, or look for a leak.",
     ),
+    // Thresholds of the runbook: from 80 % on another machine is needed, from 90 % on processes are ended by the system.
+    (
+        "HostMemoryHigh",
+        "flotilla_host_memory_used_percent > 80",
+        10 * MIN,
+        Severity::Warning,
+        false,
+        "{{ value }} % of the machine's memory is in use",
+        "Servers can be stopped, moved, or given a limits.rss. The list of servers, sorted by memory, says which.",
+    ),
+    (
+        "HostMemoryCritical",
+        "flotilla_host_memory_used_percent > 90",
+        10 * MIN,
+        Severity::Critical,
+        false,
+        "{{ value }} % of the machine's memory is in use",
+        "When there is none left the system ends a process of its choice. Stop what can be spared now.",
+    ),
+    // As the rules that come with Prometheus' node_exporter: NodeFilesystemAlmostOutOfSpace.
+    (
+        "HostDiskFull",
+        "flotilla_host_disk_used_percent > 95",
+        30 * MIN,
+        Severity::Warning,
+        false,
+        "{{ value }} % of the disk of the engine's home is in use",
+        "When it is full, events, calls and metrics are no longer kept. metrics.disk and the retention of logs bound what the engine itself takes.",
+    ),
     (
         "RateLimited",
         "sum by (server) (increase(flotilla_rate_limited[1m])) > 100",

@@ -91,6 +91,8 @@ pub(crate) struct Core {
     pub(crate) source: prometheus::Source,
     pub(crate) gateway: Gateway,
     pub(crate) samples: Mutex<HashMap<InstanceId, Sample>>,
+    /// Share of the machine's CPU time in which something ran between the last two ticks.
+    pub(crate) host_cpu: Mutex<Option<f64>>,
     pub(crate) ticks: broadcast::Sender<Tick>,
     pub(crate) deltas: broadcast::Sender<Arc<FleetDelta>>,
     pub(crate) world: Mutex<World>,
@@ -249,6 +251,7 @@ impl Core {
             source: prometheus::Source::default(),
             gateway,
             samples: Mutex::default(),
+            host_cpu: Mutex::default(),
             ticks: broadcast::channel(LAG).0,
             deltas: broadcast::channel(LAG).0,
             world: Mutex::default(),

@@ -5,6 +5,7 @@
 
 use crate::{
     core::{Core, VERSION},
+    machine,
     sessions::lock,
 };
 use flotilla_contract::{
@@ -114,6 +115,7 @@ pub(crate) async fn page(core: &Arc<Core>, format: Format, connections: Connecti
     };
     let mut page = Page::new(format);
     picture.process(&mut page);
+    picture.host(&mut page);
     picture.agents(&mut page);
     picture.servers(&mut page);
     picture.instances(&mut page);
@@ -229,6 +231,15 @@ impl Picture<'_> {
             ],
             float(self.core.started_at),
         );
+    }
+
+    /// The machine it runs on.
+    fn host(&self, page: &mut Page) {
+        let cpu = *lock(&self.core.host_cpu);
+        for number in machine::numbers(self.core.home.path(), cpu) {
+            let name = format!("mcp_host_{}", number.word);
+            page.single(&name, Kind::Gauge, number.help, number.value);
+        }
     }
 
     fn agents(&self, page: &mut Page) {

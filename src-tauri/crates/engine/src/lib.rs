@@ -42,6 +42,7 @@ mod home;
 mod imports;
 mod journal;
 mod kept;
+mod machine;
 mod pages;
 mod playground;
 mod prometheus;

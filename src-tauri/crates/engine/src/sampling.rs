@@ -3,6 +3,7 @@
 use crate::{
     clock,
     core::{Core, Tick},
+    machine,
     sessions::lock,
 };
 use flotilla_contract::{
@@ -42,13 +43,21 @@ pub(crate) async fn run(core: Arc<Core>) {
     else {
         return;
     };
+    let mut cpu = flotilla_os::cpu_time();
     loop {
         ticks.tick().await;
         look_after(&core, &mut sleeper);
         let worker = core.clone();
         // Reading /proc blocks for tens of microseconds a process.
-        match tokio::task::spawn_blocking(move || (tick(&worker, &mut sampler), sampler)).await {
-            Ok(((), back)) => sampler = back,
+        let ticked = tokio::task::spawn_blocking(move || {
+            let now = flotilla_os::cpu_time();
+            let share = now.zip(cpu).and_then(|(now, before)| now.since(before));
+            *lock(&worker.host_cpu) = share;
+            tick(&worker, &mut sampler, share);
+            (sampler, now)
+        });
+        match ticked.await {
+            Ok(back) => (sampler, cpu) = back,
             Err(error) => {
                 tracing::error!(%error, "sampling ended");
                 return;
@@ -111,7 +120,7 @@ fn look_after(core: &Core, sleeper: &mut Sleeper) {
     }
 }
 
-fn tick(core: &Core, sampler: &mut Sampler) {
+fn tick(core: &Core, sampler: &mut Sampler, cpu: Option<f64>) {
     let roots = core.supervisor.roots();
     let pids: Vec<u32> = roots.iter().map(|r| r.pid).collect();
     let table = ProcessTable::read();
@@ -176,7 +185,7 @@ fn tick(core: &Core, sampler: &mut Sampler) {
     values.extend(calls(core));
     *lock(&core.samples) = latest;
     let recorded = core.live.record(at, &values);
-    keep(core, at, &values);
+    keep(core, at, &values, cpu);
     if recorded.refused > 0 {
         core.notice(format!(
             "{} new series found no room in the live charts.",
@@ -190,10 +199,22 @@ fn tick(core: &Core, sampler: &mut Sampler) {
     });
 }
 
-fn keep(core: &Core, at: Millis, values: &[(SeriesKey, f32)]) {
+fn keep(core: &Core, at: Millis, values: &[(SeriesKey, f32)], cpu: Option<f64>) {
     let Some(kept) = &core.kept else { return };
-    let done = kept.history.record(at, values);
-    match done.and_then(|()| kept.history.record_tools(at, &tool_calls(core))) {
+    #[expect(
+        clippy::cast_possible_truncation,
+        reason = "as all of the engine's own series"
+    )]
+    let host: Vec<(&str, f32)> = machine::numbers(core.home.path(), cpu)
+        .into_iter()
+        .map(|number| (number.word, number.value as f32))
+        .collect();
+    let done = kept
+        .history
+        .record(at, values)
+        .and_then(|()| kept.history.record_tools(at, &tool_calls(core)))
+        .and_then(|()| kept.history.record_host(at, &host));
+    match done {
         Ok(()) => {}
         Err(error @ flotilla_metrics::store::Error::Disk { .. }) => core.notice(format!(
             "The newest metrics are in memory only: failed to {error}."

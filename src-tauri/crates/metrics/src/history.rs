@@ -26,6 +26,8 @@ const OWN: &str = "flotilla";
 const TOOLS: &str = "flotilla tools";
 /// Name of the source of what is written for rules of alerts.
 const FACTS: &str = "flotilla facts";
+/// Name of the source of what is known of the machine.
+const HOST: &str = "flotilla host";
 /// Points of a line, when the query does not say how far they are apart.
 const POINTS: u64 = 1_000;
 /// No time is later: 2^53, beyond which the wire's numbers are not exact.
@@ -43,6 +45,7 @@ pub struct History {
     keeper: Arc<Mutex<Keeper<SeriesKey>>>,
     tools: Arc<Mutex<Keeper<ToolKey>>>,
     facts: Arc<Mutex<Keeper<Fact>>>,
+    host: Arc<Mutex<Keeper<&'static str>>>,
 }
 
 /// What is known of a single tool of a server: a metric of calls, kept in the store alone, as `flotilla_tool_` and its word.
@@ -174,6 +177,7 @@ impl History {
             keeper: Keeper::of(&store, OWN),
             tools: Keeper::of(&store, TOOLS),
             facts: Keeper::of(&store, FACTS),
+            host: Keeper::of(&store, HOST),
             store,
         }
     }
@@ -234,6 +238,21 @@ impl History {
             };
             let name = format!("{OWN}_{}", fact.word);
             Some((SeriesName::new(&name, labels).ok()?, kind))
+        })
+    }
+
+    /// Keeps what is known of the machine at a tick: gauges by their words, as `flotilla_host_` and the word.
+    ///
+    /// # Errors
+    /// When the store does not take the row.
+    pub fn record_host(&self, at: Millis, samples: &[(&'static str, f32)]) -> Result<(), Error> {
+        let mut host = self.host.lock().unwrap_or_else(PoisonError::into_inner);
+        host.record(&self.store, at, samples, |word| {
+            let name = format!("{OWN}_host_{word}");
+            Some((
+                SeriesName::new(&name, [("job", OWN.into())]).ok()?,
+                Kind::Gauge,
+            ))
         })
     }
 

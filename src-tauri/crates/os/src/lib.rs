@@ -7,7 +7,7 @@
 //! - [`family`] and [`kill_family`]: everything that belongs to one instance, however it hides.
 //! - [`guard`]: a small process that outlives a killed engine just long enough to end what the engine left.
 //! - [`Allocator`], [`give_back`], [`keep_little`]: where memory comes from, and how it goes back to the system.
-//! - [`usage`], [`machine`]: what this process uses, and where it runs.
+//! - [`usage`], [`machine`], [`cpu_time`], [`disk`]: what this process uses, and how the machine is on which it runs.
 //! - [`read_at`], [`write_at`]: a place of a file.
 //! - [`confined`]: where a process that is started may write.
 //! - [`launch`]: which environment and which program a child is started with.
@@ -42,7 +42,7 @@ pub use family::{family, kill_family};
 pub use file::{read_at, write_at};
 pub use mark::{MARK_VARIABLE, Mark};
 pub use memory::{ALLOCATOR, Allocator, give_back, keep_little, rest};
-pub use own::{Machine, Usage, machine, usage};
+pub use own::{CpuTime, Machine, Usage, cpu_time, disk, machine, usage};
 pub use table::{Kinship, Process, ProcessTable};
 
 #[cfg(target_os = "linux")]

@@ -1,7 +1,7 @@
 //! Linux: `/proc`.
 
 use crate::{
-    own::{Machine, Usage},
+    own::{CpuTime, Machine, Usage},
     table::Process,
 };
 use std::{
@@ -105,6 +105,23 @@ pub(crate) fn machine() -> Machine {
         available_bytes: available_bytes(),
         load: info.loads.map(load),
     }
+}
+
+/// The first line of `/proc/stat`: user, nice, system, idle, iowait, irq, softirq, steal; guests are in user and nice already (proc_stat(5)).
+pub(crate) fn cpu_time() -> Option<CpuTime> {
+    let text = fs::read_to_string("/proc/stat").ok()?;
+    let line = text.lines().next()?.strip_prefix("cpu ")?;
+    let times: Vec<u64> = line
+        .split_whitespace()
+        .take(8)
+        .map_while(|word| word.parse().ok())
+        .collect();
+    let idle = times.get(3)?.saturating_add(*times.get(4)?);
+    let all = times.iter().sum::<u64>();
+    Some(CpuTime {
+        busy: all.saturating_sub(idle),
+        all,
+    })
 }
 
 /// `MemAvailable` of `/proc/meminfo`, which is in KiB.

@@ -36,6 +36,54 @@ pub struct Machine {
     pub load: [f64; 3],
 }
 
+/// CPU time of the whole machine since it started, over all its processors, in units of the system.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct CpuTime {
+    /// In which something ran.
+    pub busy: u64,
+    /// In all.
+    pub all: u64,
+}
+
+impl CpuTime {
+    /// Share in which something ran since an earlier reading, 0 to 1; `None` when no time has passed.
+    #[must_use]
+    pub fn since(self, earlier: Self) -> Option<f64> {
+        let all = self.all.checked_sub(earlier.all).filter(|all| *all > 0)?;
+        // The counters of a processor that was taken out may go back.
+        let busy = self.busy.saturating_sub(earlier.busy).min(all);
+        #[expect(clippy::cast_precision_loss, reason = "a share")]
+        Some(busy as f64 / all as f64)
+    }
+}
+
+/// CPU time of the machine so far; `None` where the platform does not tell.
+#[must_use]
+pub fn cpu_time() -> Option<CpuTime> {
+    #[cfg(target_os = "linux")]
+    return crate::linux::cpu_time();
+    #[cfg(not(target_os = "linux"))]
+    None
+}
+
+/// The file system of a path: bytes in all, and those that a program without privileges may still take. `None` where it cannot be asked.
+#[must_use]
+pub fn disk(path: &std::path::Path) -> Option<(u64, u64)> {
+    #[cfg(unix)]
+    {
+        let of = rustix::fs::statvfs(path).ok()?;
+        Some((
+            of.f_blocks.checked_mul(of.f_frsize)?,
+            of.f_bavail.checked_mul(of.f_frsize)?,
+        ))
+    }
+    #[cfg(not(unix))]
+    {
+        let _ = path;
+        None
+    }
+}
+
 /// What this process uses now.
 #[must_use]
 pub fn usage() -> Usage {
@@ -76,6 +124,18 @@ pub fn machine() -> Option<Machine> {
 #[cfg(all(test, target_os = "linux"))]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_machine_is_busy_for_a_share_of_the_time() {
+        let at = |busy, all| CpuTime { busy, all };
+        assert_eq!(at(15, 120).since(at(10, 100)), Some(0.25));
+        assert_eq!(at(10, 100).since(at(10, 100)), None);
+        assert_eq!(at(5, 120).since(at(10, 100)), Some(0.0));
+        let first = cpu_time().unwrap();
+        assert!(first.busy > 0 && first.busy < first.all);
+        let (all, free) = disk(&std::env::temp_dir()).unwrap();
+        assert!(free <= all && all > 0);
+    }
 
     #[test]
     fn this_process_is_measured() {

@@ -59,7 +59,7 @@ pub fn monitor(input: &Value, place: &Place) -> Result<Value, WorkError> {
             alerts.push(json!({ "check": check, "value": value, "threshold": threshold }));
         }
     };
-    if let Some((total, available)) = disk(place).filter(|_| input.checks.disk) {
+    if let Some((total, available)) = flotilla_os::disk(&place.root).filter(|_| input.checks.disk) {
         let used = percent(total, available);
         alert("disk", used, input.alert_threshold.disk);
         output.insert("disk".into(), shares(total, available, used));
@@ -102,19 +102,4 @@ fn percent(total: u64, available: u64) -> f64 {
     #[expect(clippy::cast_precision_loss, reason = "a share")]
     let free = available as f64 / (total as f64).max(1.0);
     ((1.0 - free) * 1_000.0).round() / 10.0
-}
-
-/// Bytes in all, and those that a program may still take.
-#[cfg(unix)]
-fn disk(place: &Place) -> Option<(u64, u64)> {
-    let of = rustix::fs::statvfs(&place.root).ok()?;
-    Some((
-        of.f_blocks.checked_mul(of.f_frsize)?,
-        of.f_bavail.checked_mul(of.f_frsize)?,
-    ))
-}
-
-#[cfg(not(unix))]
-fn disk(_: &Place) -> Option<(u64, u64)> {
-    None
 }
