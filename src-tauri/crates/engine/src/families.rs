@@ -13,6 +13,7 @@ use flotilla_contract::{
     event::EventKind,
     gateway::{BreakerState, GatewayView},
     state::{FleetCounts, HealthLevel, ProcessState},
+    workflow::RunState,
 };
 use flotilla_gateway::{GatewayCounts, Times};
 use flotilla_metrics::{Format, Kind, Page};
@@ -95,6 +96,7 @@ struct Picture<'a> {
     servers: Vec<ServerView>,
     gateway: GatewayView,
     counts: GatewayCounts,
+    runs: Option<BTreeMap<String, u64>>,
     lag: Duration,
 }
 
@@ -110,6 +112,7 @@ pub(crate) async fn page(core: &Arc<Core>, format: Format, connections: Connecti
         servers: core.server_views(),
         gateway: core.gateway.view().await,
         counts: core.gateway.counts(),
+        runs: runs(core).await,
         lag,
         core,
     };
@@ -123,6 +126,8 @@ pub(crate) async fn page(core: &Arc<Core>, format: Format, connections: Connecti
     picture.calls(&mut page);
     picture.tools(&mut page);
     picture.connections(&mut page);
+    picture.greetings(&mut page);
+    picture.workflows(&mut page);
     picture.cache(&mut page);
     picture.breakers(&mut page);
     page.finish()
@@ -808,6 +813,62 @@ impl Picture<'_> {
         }
     }
 
+    /// Sessions of MCP with servers, over whatever carries them.
+    fn greetings(&self, page: &mut Page) {
+        let declared = |id: &ServerId| self.servers.iter().any(|view| view.id() == id);
+        let all = self.core.sessions.greetings(declared);
+        let mut family = page.family(
+            "mcp_connections_total",
+            Kind::Counter,
+            "Sessions with a server that were asked for, by whether they came about.",
+        );
+        for (server, greetings) in &all {
+            let failed = greetings.failed.values().sum();
+            for (status, count) in [("success", greetings.took.count()), ("error", failed)] {
+                let labels = [("server_id", server.as_str()), ("status", status)];
+                family.sample(&labels, float(count));
+            }
+        }
+        let mut family = page.family(
+            "mcp_connection_duration_seconds",
+            Kind::Histogram,
+            "How long it took until a session with a server had come about, in seconds.",
+        );
+        for (server, greetings) in &all {
+            let took = &greetings.took;
+            family.histogram(
+                &[("server_id", server.as_str())],
+                seconds(took, &TOOL),
+                took.count(),
+                took.sum() / 1_000.0,
+            );
+        }
+        let mut family = page.family(
+            "mcp_connection_errors_total",
+            Kind::Counter,
+            "Sessions with a server that did not come about, by why.",
+        );
+        for (server, greetings) in &all {
+            for (why, count) in &greetings.failed {
+                let labels = [("server_id", server.as_str()), ("error_type", why)];
+                family.sample(&labels, float(*count));
+            }
+        }
+    }
+
+    /// Runs by state.
+    fn workflows(&self, page: &mut Page) {
+        let Some(runs) = &self.runs else { return };
+        let mut family = page.family(
+            "a2a_workflows_total",
+            Kind::Unknown,
+            "Runs of workflows that are under way or kept, by state.",
+        );
+        for (state, count) in runs {
+            family.sample(&[("status", state)], float(*count));
+        }
+    }
+
     fn cache(&self, page: &mut Page) {
         let cache = &self.gateway.cache;
         for (name, help, hits) in [
@@ -894,6 +955,32 @@ impl Picture<'_> {
             }
         }
     }
+}
+
+/// How many runs there are in each state; `None` when that cannot be read.
+async fn runs(core: &Core) -> Option<BTreeMap<String, u64>> {
+    const STATES: [RunState; 6] = [
+        RunState::Running,
+        RunState::Paused,
+        RunState::Cancelling,
+        RunState::Completed,
+        RunState::Failed,
+        RunState::Cancelled,
+    ];
+    let ended = core.runs.ended().await;
+    let ended =
+        ended.inspect_err(|error| tracing::warn!(%error, "runs are not on the page of metrics"));
+    let mut counts: BTreeMap<String, u64> = STATES
+        .iter()
+        .map(|state| (state.word().to_owned(), 0))
+        .collect();
+    counts.extend(ended.ok()?);
+    // What is under way is further than what is on disk of it; what has just ended is counted there.
+    let live = core.workflows.runner.under_way();
+    for run in live.iter().filter(|run| !run.state.ended()) {
+        *counts.entry(run.state.word().to_owned()).or_default() += 1;
+    }
+    Some(counts)
 }
 
 /// Milliseconds as buckets in seconds.

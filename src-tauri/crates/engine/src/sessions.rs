@@ -17,6 +17,7 @@ use flotilla_contract::{
     state::HealthCode,
     tool::{Era, Peer, ToolList},
 };
+use flotilla_gateway::Times;
 use flotilla_mcp::{
     Closed, Error, Finding, Fingerprint, Garbage, HttpClient, HttpTarget, Options, PoolOptions,
     PoolStats, RequestOptions, Session, fingerprint,
@@ -24,7 +25,7 @@ use flotilla_mcp::{
 use flotilla_supervisor::{Boxed, Endpoint, Found, Link, Place, Prober, Supervisor};
 use serde_json::value::RawValue;
 use std::{
-    collections::HashMap,
+    collections::{BTreeMap, HashMap},
     sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError},
     time::Duration,
 };
@@ -55,6 +56,37 @@ pub(crate) struct Sessions {
     supervisor: OnceLock<Supervisor>,
     http: HttpClient,
     events: flotilla_store::EventLog,
+    greetings: Mutex<HashMap<ServerId, Greetings>>,
+}
+
+/// Connections to a server, over whatever carries them, since the engine started.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Greetings {
+    /// Those that came about, and how long that took, in milliseconds.
+    pub(crate) took: Times,
+    /// Those that did not, by why.
+    pub(crate) failed: BTreeMap<&'static str, u64>,
+}
+
+impl Greetings {
+    fn note(&mut self, took: Duration, ended: Result<(), &Error>) {
+        match ended {
+            Ok(()) => self.took.note(took.as_secs_f64() * 1_000.0),
+            Err(error) => *self.failed.entry(why(error)).or_default() += 1,
+        }
+    }
+}
+
+/// Why a connection did not come about, in a word.
+fn why(error: &Error) -> &'static str {
+    match error {
+        Error::Timeout(_) => "timeout",
+        Error::Unreachable(_) => "unreachable",
+        Error::Closed(_) | Error::DiedOnDiscover(_) => "closed",
+        Error::Http { .. } => "http_status",
+        Error::Rpc { .. } | Error::Protocol(_) => "protocol",
+        _ => "other",
+    }
 }
 
 impl Sessions {
@@ -65,6 +97,7 @@ impl Sessions {
             supervisor: OnceLock::new(),
             http: HttpClient::new(),
             events,
+            greetings: Mutex::default(),
         }
     }
 
@@ -90,6 +123,38 @@ impl Sessions {
             .get(&place.id)
             .filter(|(spawn, _)| *spawn == place.spawn)
             .map(|(_, seat)| seat.clone())
+    }
+
+    /// What became of connections, by server; of servers that are no longer declared nothing.
+    pub(crate) fn greetings(
+        &self,
+        is_declared: impl Fn(&ServerId) -> bool,
+    ) -> Vec<(ServerId, Greetings)> {
+        let mut greetings = lock(&self.greetings);
+        greetings.retain(|server, _| is_declared(server));
+        let mut all: Vec<_> = greetings
+            .iter()
+            .map(|(id, it)| (id.clone(), it.clone()))
+            .collect();
+        all.sort_by(|a, b| a.0.cmp(&b.0));
+        all
+    }
+
+    /// Greets a server, and counts how that went.
+    async fn greet(
+        &self,
+        server: &ServerId,
+        session: &Session,
+        hint: Option<Era>,
+    ) -> Result<Peer, Error> {
+        let began = std::time::Instant::now();
+        let peer = session.greet(hint).await;
+        let ended = peer.as_ref().map(|_| ());
+        lock(&self.greetings)
+            .entry(server.clone())
+            .or_default()
+            .note(began.elapsed(), ended);
+        peer
     }
 
     /// What differs from the accepted tools, over all instances of a server.
@@ -138,7 +203,7 @@ impl Sessions {
 
     /// A greeted session with an instance, within a time limit.
     pub(crate) async fn session(
-        &self,
+        self: &Arc<Self>,
         id: &InstanceId,
         limit: Duration,
     ) -> Result<(Session, Arc<Peer>), Error> {
@@ -168,7 +233,7 @@ impl Sessions {
             None => self.guest(id, &client.name, options).await?,
         };
         let hint = self.facts.era_hint(&id.server);
-        let peer = session.greet(hint).await?;
+        let peer = self.greet(&id.server, &session, hint).await?;
         Ok((session, Arc::new(peer)))
     }
 
@@ -196,7 +261,7 @@ impl Sessions {
 
     /// Waits for the greeting, beginning it if nobody has. A failed one is begun anew at the next call.
     async fn greeted(
-        &self,
+        self: &Arc<Self>,
         seat: &Arc<Seat>,
         id: &InstanceId,
         limit: Duration,
@@ -211,8 +276,9 @@ impl Sessions {
                 _ => {
                     let hint = self.facts.era_hint(&id.server);
                     let (done, running) = watch::channel(None);
+                    let (sessions, server) = (self.clone(), id.server.clone());
                     tokio::spawn(async move {
-                        let peer = session.greet(hint).await.map(Arc::new);
+                        let peer = sessions.greet(&server, &session, hint).await.map(Arc::new);
                         done.send_replace(Some(peer));
                     });
                     *slot = Some((hint, running.clone()));
@@ -241,7 +307,7 @@ impl Sessions {
 
     /// Lists the tools of an instance and compares them with those accepted. What is new is told, with this correlation.
     pub(crate) async fn list(
-        &self,
+        self: &Arc<Self>,
         id: &InstanceId,
         correlation: Option<&str>,
         limit: Duration,
@@ -321,7 +387,12 @@ impl Sessions {
         faults
     }
 
-    async fn ask(&self, place: &Place, correlation: Option<&str>, limit: Duration) -> Found {
+    async fn ask(
+        self: &Arc<Self>,
+        place: &Place,
+        correlation: Option<&str>,
+        limit: Duration,
+    ) -> Found {
         let deadline = tokio::time::Instant::now() + limit;
         let left = || deadline.saturating_duration_since(tokio::time::Instant::now());
         let Some(seat) = self.seat_at(place) else {

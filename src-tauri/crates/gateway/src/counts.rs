@@ -53,7 +53,8 @@ impl<const N: usize> Histogram<N> {
         }
     }
 
-    pub(crate) fn note(&mut self, value: f64) {
+    /// Takes in an observation.
+    pub fn note(&mut self, value: f64) {
         let place = self.bounds.partition_point(|bound| *bound < value);
         *self.counts.get_mut(place).unwrap_or(&mut self.more) += 1;
         self.sum += value;

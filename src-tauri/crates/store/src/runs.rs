@@ -313,6 +313,20 @@ impl RunLog {
             .collect()
     }
 
+    /// How many of the runs that are kept have ended in which state, by its word.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub async fn ended(&self) -> Result<Vec<(String, u64)>, Error> {
+        sqlx::query("SELECT state, count(*) AS number FROM runs INDEXED BY runs_ended WHERE open = 0 GROUP BY state")
+            .fetch_all(&self.readers)
+            .await
+            .map_err(Error::sql("count the runs"))?
+            .iter()
+            .map(|row| Ok((get(row, "state")?, millis(row, "number")?)))
+            .collect()
+    }
+
     /// Writes what is left, within this time, and closes the file.
     pub async fn close(&self, within: Duration) {
         let (answer, answered) = oneshot::channel();

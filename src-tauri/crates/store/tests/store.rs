@@ -824,6 +824,8 @@ async fn runs_are_kept_with_their_records_over_a_restart() {
     assert_eq!(numbers(None, None).await, [2, 1]);
     assert_eq!(numbers(Some("a"), None).await, [1]);
     assert_eq!(numbers(None, Some(2)).await, [1]);
+    let ended = store.runs.ended().await.unwrap();
+    assert_eq!(ended, [("completed".to_owned(), 1)]);
     // A number is given once.
     let third = store.runs.create(new_run("a", 3)).await.unwrap();
     assert_eq!(third, MadeRun::New(3));
