@@ -6,9 +6,12 @@ use flotilla_contract::{
     command::{AlertsList, AlertsRules},
     state::Status,
 };
-use flotilla_tests::{Bed, fixture};
+use flotilla_tests::{Bed, fixture, free_ports};
 use serde_json::Value;
-use std::time::Duration;
+use std::{
+    process::{Child, Command, Stdio},
+    time::Duration,
+};
 use tokio::sync::mpsc;
 
 type Told = mpsc::UnboundedReceiver<(HeaderMap, Value)>;
@@ -33,6 +36,59 @@ async fn next(told: &mut Told) -> Value {
     told.expect("a message in time").expect("a message").1
 }
 
+/// Debian's Alertmanager, which tells nobody itself.
+struct Alertmanager {
+    child: Child,
+    url: String,
+    _folder: tempfile::TempDir,
+}
+
+impl Drop for Alertmanager {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+impl Alertmanager {
+    fn start() -> Self {
+        let folder = tempfile::tempdir().expect("a folder");
+        let config = folder.path().join("alertmanager.yml");
+        let text = "route: { receiver: nobody }\nreceivers: [{ name: nobody }]\n";
+        std::fs::write(&config, text).expect("a file");
+        let address = format!("127.0.0.1:{}", free_ports(1));
+        let child = Command::new("prometheus-alertmanager")
+            .arg(format!("--config.file={}", config.display()))
+            .arg(format!(
+                "--storage.path={}",
+                folder.path().join("data").display()
+            ))
+            .arg(format!("--web.listen-address={address}"))
+            // No other of its kind is looked for.
+            .arg("--cluster.listen-address=")
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("prometheus-alertmanager, of Debian's package");
+        Self {
+            child,
+            url: format!("http://{address}"),
+            _folder: folder,
+        }
+    }
+
+    /// The alerts that it has, as its API tells them; `None` while it does not answer.
+    async fn alerts(&self) -> Option<Vec<Value>> {
+        let client = reqwest::Client::builder().no_proxy().build().ok()?;
+        let answer = client
+            .get(format!("{}/api/v2/alerts", self.url))
+            .send()
+            .await
+            .ok()?;
+        answer.json().await.ok()
+    }
+}
+
 async fn firing(bed: &Bed) -> Vec<Alert> {
     let alerts = bed.run::<AlertsList>(Default::default()).await;
     let mut alerts = alerts.expect("alerts");
@@ -43,9 +99,12 @@ async fn firing(bed: &Bed) -> Vec<Alert> {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_server_that_fails_is_told_of_and_its_mending_too() {
     let (url, mut told) = receiver().await;
+    let alertmanager = Alertmanager::start();
     let settings = format!(
         "[alerts]\ninterval = \"1s\"\ngroup_wait = \"0s\"\ngroup_interval = \"1s\"\n\
-         [[alerts.channels]]\nname = \"hook\"\nkind = \"webhook\"\nurl = {url:?}\nsecret = \"key\"\nseverity = \"critical\"\n"
+         [[alerts.channels]]\nname = \"hook\"\nkind = \"webhook\"\nurl = {url:?}\nsecret = \"key\"\nseverity = \"critical\"\n\
+         [[alerts.channels]]\nname = \"am\"\nkind = \"alertmanager\"\nurl = {:?}\nseverity = \"critical\"\n",
+        alertmanager.url
     );
     let never = "restart = { max_restarts = 0, delays = [\"50ms\"] }";
     let config = |flags: &str| fixture("flaky", flags, never) + &settings;
@@ -64,6 +123,21 @@ async fn a_server_that_fails_is_told_of_and_its_mending_too() {
     assert_eq!(alert["summary"], "flaky has failed");
     let said = bed.cli_says(0, &["alerts"]);
     assert!(said.contains("flaky has failed"), "{said}");
+    bed.eventually(
+        "Alertmanager has it, with its texts and an end to come",
+        async || {
+            let alerts = alertmanager.alerts().await.unwrap_or_default();
+            let one = |alert: &Value| {
+                alert["labels"]["alertname"] == "ServerFailed"
+                    && alert["labels"]["server"] == "flaky"
+                    && alert["annotations"]["summary"] == "flaky has failed"
+                    && alert["status"]["state"] == "active"
+                    && alert["endsAt"].as_str() > alert["startsAt"].as_str()
+            };
+            alerts.len() == 1 && alerts.iter().all(one)
+        },
+    )
+    .await;
     let said = bed.cli_says(0, &["alerts", "test", "hook"]);
     assert!(said.contains("hook took the test message"), "{said}");
     assert_eq!(next(&mut told).await["test"], true);
@@ -91,6 +165,13 @@ async fn a_server_that_fails_is_told_of_and_its_mending_too() {
     let message = next(&mut told).await;
     assert_eq!(message["status"], "resolved", "{message}");
     assert_eq!(message["alerts"][0]["id"], after[0].id.as_str());
+    bed.eventually("Alertmanager has its end", async || {
+        alertmanager
+            .alerts()
+            .await
+            .is_some_and(|alerts| alerts.is_empty())
+    })
+    .await;
     bed.eventually("its end has started what is to be done then", async || {
         let said = bed.cli_says(0, &["workflow", "runs"]);
         said.contains("praise") && said.contains("completed")

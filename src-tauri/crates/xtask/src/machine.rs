@@ -17,7 +17,7 @@ pub(crate) const DESKTOP: &[&str] = &[
 ];
 
 /// Debian packages of the tests, beside those of the window: a display, a bus, two browsers, Python, git (which one of the tested
-/// servers needs), Prometheus (which reads our metrics) and PostgreSQL (which is backed up).
+/// servers needs), PostgreSQL (which is backed up), Prometheus (which reads our metrics) and its Alertmanager (which takes our alerts).
 pub(crate) const TESTS: &[&str] = &[
     "xvfb",
     "xauth",
@@ -29,10 +29,11 @@ pub(crate) const TESTS: &[&str] = &[
     "git",
     "postgresql",
     "prometheus",
+    "prometheus-alertmanager",
 ];
 
 /// Packages that bring a service of the same name, which starts by itself and which nobody here needs.
-const SERVICES: &[&str] = &["postgresql", "prometheus"];
+const SERVICES: &[&str] = &["postgresql", "prometheus", "prometheus-alertmanager"];
 
 /// The oldest Node.js that builds the panel.
 const NODE: (u32, u32) = (20, 19);
