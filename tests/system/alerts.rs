@@ -2,8 +2,12 @@
 
 use axum::{Router, body::Bytes, extract::State, http::HeaderMap, routing::post};
 use flotilla_contract::{
-    alert::{Alert, AlertState, RuleState},
-    command::{AlertsList, AlertsRules},
+    ErrorCode,
+    alert::{
+        Alert, AlertRule, AlertState, CheckExprParams, RuleEdit, RuleState, RuleWriteParams,
+        Severity,
+    },
+    command::{AlertsCheck, AlertsList, AlertsRulePreview, AlertsRuleWrite, AlertsRules},
     state::Status,
 };
 use flotilla_tests::{Bed, fixture, free_ports};
@@ -200,4 +204,99 @@ async fn a_server_that_fails_is_told_of_and_its_mending_too() {
     .await;
     let said = bed.cli_says(0, &["alerts", "rules"]);
     assert!(said.contains("ServerFailed"), "{said}");
+    let said = bed.cli_says(
+        0,
+        &["alerts", "check", "flotilla_host_memory_used_percent >= 0"],
+    );
+    assert!(said.contains("It holds for 1 of 1 series."), "{said}");
+    let said = bed.cli_says(2, &["alerts", "check", "flotilla_health <"]);
+    assert!(said.contains("column 18"), "{said}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn rules_are_written_into_the_file_as_they_were_shown() {
+    let bed = Bed::new("# mine\n[alerts]\ninterval = \"1s\" # soon\n").await;
+    let file = bed.home().join("fleet.toml");
+    let read = || std::fs::read_to_string(&file).expect("the file");
+    let rule = |expr: &str| AlertRule {
+        name: "Known".into(),
+        expr: expr.into(),
+        for_ms: 0,
+        keep_firing_for_ms: 0,
+        severity: Severity::Info,
+        labels: [].into(),
+        summary: "{{ value }} %".into(),
+        description: String::new(),
+        runbook: None,
+    };
+    let expr = "flotilla_host_disk_used_percent >= 0";
+    let edit = RuleEdit::Set {
+        was: None,
+        rule: rule(expr),
+    };
+    let shown = bed
+        .run::<AlertsRulePreview>(edit.clone())
+        .await
+        .expect("a preview");
+    assert!(
+        shown.diff.contains("+name = \"Known\"\n") && !shown.diff.contains("-#"),
+        "{}",
+        shown.diff
+    );
+    let write = |edit: &RuleEdit, hash: &str| {
+        let (edit, hash) = (edit.clone(), Some(hash.to_owned()));
+        bed.run::<AlertsRuleWrite>(RuleWriteParams { edit, hash })
+    };
+    let written = write(&edit, &shown.hash).await.expect("written");
+    assert_eq!(written.changes, ["alerts.rules Known: added"]);
+    assert!(
+        read().starts_with("# mine\n[alerts]\ninterval = \"1s\" # soon\n\n[[alerts.rules]]\n"),
+        "{}",
+        read()
+    );
+    bed.eventually("it fires", async || {
+        let alerts = bed
+            .run::<AlertsList>(Default::default())
+            .await
+            .expect("alerts");
+        alerts
+            .iter()
+            .any(|alert| alert.rule() == "Known" && alert.state == AlertState::Firing)
+    })
+    .await;
+
+    // What was shown before is not written over what came since; what means nothing is not written at all.
+    let off = RuleEdit::Enable {
+        name: "RateLimited".into(),
+        enabled: false,
+    };
+    let stale = write(&off, &shown.hash).await.unwrap_err();
+    assert_eq!(stale.code, ErrorCode::Conflict);
+    let wrong = RuleEdit::Set {
+        was: Some("Known".into()),
+        rule: rule("flotilla_health <"),
+    };
+    let refused = bed.run::<AlertsRulePreview>(wrong).await.unwrap_err();
+    assert!(
+        refused.message.contains("column 18 of the expression"),
+        "{}",
+        refused.message
+    );
+    write(&off, &written.hash).await.expect("written");
+    let rules = bed
+        .run::<AlertsRules>(Default::default())
+        .await
+        .expect("rules");
+    let state = |name: &str| {
+        rules
+            .iter()
+            .find(|view| view.rule.name == name)
+            .map(|view| view.state)
+    };
+    assert_eq!(state("RateLimited"), Some(RuleState::Off));
+    let checked = bed
+        .run::<AlertsCheck>(CheckExprParams { expr: expr.into() })
+        .await
+        .expect("values");
+    assert_eq!((checked.series, checked.holds, checked.wrong), (1, 1, None));
 }

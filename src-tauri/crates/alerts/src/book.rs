@@ -8,7 +8,8 @@ use crate::{
 use flotilla_contract::{
     Millis,
     alert::{
-        Alert, AlertChange, AlertRule, AlertState, AlertsSpec, RuleView, Silence, SilenceParams,
+        Alert, AlertChange, AlertRule, AlertState, AlertsSpec, RuleState, RuleView, Silence,
+        SilenceParams,
         expr::{Expr, Labels, Sample},
     },
 };
@@ -178,7 +179,7 @@ impl Book {
         let own = |rule: &AlertRule| spec.rules.iter().any(|own| own.name == rule.name);
         let given = standard()
             .into_iter()
-            .filter(|rule| spec.defaults && !own(rule));
+            .filter(|rule| spec.defaults && !own(rule) && !spec.disabled.contains(&rule.name));
         let all = given.map(|rule| (rule, true));
         let all = all.chain(spec.rules.iter().cloned().map(|rule| (rule, false)));
         let mut before: BTreeMap<String, Rule> = std::mem::take(&mut self.rules)
@@ -380,10 +381,22 @@ impl Book {
         all
     }
 
-    /// The rules as they are.
+    /// The rules as they are, then those that come with Flotilla and are disabled.
     #[must_use]
     pub fn rules(&self) -> Vec<RuleView> {
-        self.rules.iter().map(Rule::view).collect()
+        let holds = |rule: &AlertRule| self.rules.iter().any(|it| it.spec.name == rule.name);
+        let off = standard().into_iter().filter(|rule| !holds(rule));
+        let off = off.map(|rule| RuleView {
+            rule,
+            standard: true,
+            overrides: false,
+            state: RuleState::Off,
+            at: None,
+            series: 0,
+            value: None,
+            error: None,
+        });
+        self.rules.iter().map(Rule::view).chain(off).collect()
     }
 
     /// The last changes, newest first.

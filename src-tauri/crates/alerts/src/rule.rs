@@ -3,7 +3,7 @@
 use flotilla_contract::{
     Millis,
     alert::{
-        Alert, AlertRule, AlertState, RuleState, RuleView,
+        Alert, AlertRule, AlertState, RuleState, RuleView, STANDARD_RULES,
         expr::{Expr, Labels, Sample},
     },
 };
@@ -180,6 +180,7 @@ impl Rule {
         RuleView {
             rule: self.spec.clone(),
             standard: self.standard,
+            overrides: !self.standard && STANDARD_RULES.contains(&self.spec.name.as_str()),
             state,
             at: self.seen.at,
             series: u32::try_from(self.seen.series).unwrap_or(u32::MAX),

@@ -190,7 +190,7 @@ pub fn standard() -> Vec<AlertRule> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use flotilla_contract::alert::expr::Expr;
+    use flotilla_contract::alert::{STANDARD_RULES, expr::Expr};
 
     #[test]
     fn they_can_be_read_and_have_one_name_each() {
@@ -199,5 +199,12 @@ mod tests {
             assert!(rule.expr.parse::<Expr>().is_ok(), "{}", rule.expr);
             assert!(names.insert(rule.name));
         }
+        assert_eq!(
+            standard()
+                .iter()
+                .map(|rule| rule.name.as_str())
+                .collect::<Vec<_>>(),
+            STANDARD_RULES
+        );
     }
 }

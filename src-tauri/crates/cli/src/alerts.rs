@@ -10,12 +10,13 @@ use crate::{
 use flotilla_contract::{
     Millis,
     alert::{
-        Alert, AlertChange, AlertHistoryQuery, AlertState, ChannelRef, ChannelView, RuleState,
-        RuleView, Severity, Silence, SilenceParams, SilenceRef,
+        Alert, AlertChange, AlertHistoryQuery, AlertState, ChannelRef, ChannelView,
+        CheckExprParams, CheckedExpr, CheckedSample, ExprWrong, RuleState, RuleView, Severity,
+        Silence, SilenceParams, SilenceRef,
     },
     command::{
-        AlertsChannels, AlertsHistory, AlertsList, AlertsRules, AlertsSilence, AlertsSilences,
-        AlertsTestChannel, AlertsUnsilence,
+        AlertsChannels, AlertsCheck, AlertsHistory, AlertsList, AlertsRules, AlertsSilence,
+        AlertsSilences, AlertsTestChannel, AlertsUnsilence,
     },
     metric::LabelMatch,
     units::parse_duration,
@@ -32,6 +33,17 @@ pub(crate) async fn alerts(to: &Engine, act: Option<&Alerts>, out: Out) -> Resul
         Some(Alerts::Rules) => {
             let rules = to.run::<AlertsRules>(Default::default()).await?;
             out.json_or(&rules, || ruled(&rules, out))
+        }
+        Some(Alerts::Check { expr }) => {
+            let params = CheckExprParams { expr: expr.clone() };
+            let checked = to.run::<AlertsCheck>(params).await?;
+            if let Some(wrong) = &checked.wrong {
+                let ExprWrong { column, message } = wrong;
+                return Err(Failure::usage(format!(
+                    "failed to read the condition: column {column}: {message}"
+                )));
+            }
+            out.json_or(&checked, || gives(&checked, out))
         }
         Some(Alerts::Silence {
             matchers,
@@ -152,6 +164,51 @@ fn listed(alerts: &[Alert], out: Out) -> String {
     out.table(&columns, &alerts.iter().map(row).collect::<Vec<_>>())
 }
 
+fn gives(checked: &CheckedExpr, out: Out) -> String {
+    let CheckedExpr {
+        series,
+        holds,
+        samples,
+        ..
+    } = checked;
+    if samples.is_empty() {
+        return "No series has a value: a rule with this condition finds nothing.\n".into();
+    }
+    let columns = [
+        ("SERIES", Align::Left),
+        ("VALUE", Align::Right),
+        ("HOLDS", Align::Left),
+    ];
+    let row = |sample: &CheckedSample| {
+        let pairs: Vec<String> = sample
+            .labels
+            .iter()
+            .map(|(name, value)| format!("{name}={value}"))
+            .collect();
+        let holds = if sample.holds {
+            Cell("yes".into(), Some(Colour::Red))
+        } else {
+            "no".into()
+        };
+        vec![
+            pairs.join(" ").into(),
+            sample.value.to_string().into(),
+            holds,
+        ]
+    };
+    let rows: Vec<_> = samples.iter().map(row).collect();
+    let more = *series as usize - samples.len();
+    let more = if more > 0 {
+        format!("and {more} more\n")
+    } else {
+        String::new()
+    };
+    format!(
+        "{}{more}It holds for {holds} of {series} series.\n",
+        out.table(&columns, &rows)
+    )
+}
+
 fn ruled(rules: &[RuleView], out: Out) -> String {
     let columns = [
         ("Rule", Align::Left),
@@ -165,7 +222,7 @@ fn ruled(rules: &[RuleView], out: Out) -> String {
         let colour = match view.state {
             RuleState::Firing | RuleState::Failed => Some(Colour::Red),
             RuleState::Pending => Some(Colour::Yellow),
-            RuleState::Absent | RuleState::Waiting => Some(Colour::Dim),
+            RuleState::Absent | RuleState::Waiting | RuleState::Off => Some(Colour::Dim),
             RuleState::Inactive => None,
         };
         let value = view.value.map_or_else(String::new, |v| format!("{v:.4}"));

@@ -118,6 +118,11 @@ pub(crate) enum Alerts {
     List,
     /// List rules with what their last evaluation gave
     Rules,
+    /// Say what a condition gives now, and whether it holds
+    Check {
+        /// The condition, such as 'flotilla_health < 0.5'
+        expr: String,
+    },
     /// Tell nobody of some alerts, for a time
     Silence {
         /// Labels the alerts must have, LABEL=VALUE or LABEL!=VALUE; several values with commas

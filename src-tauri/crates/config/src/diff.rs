@@ -264,6 +264,11 @@ fn at_alerts(old: &Fleet, new: &Fleet) -> Vec<Change> {
             new.defaults.to_string(),
         ),
         (
+            "alerts.disabled",
+            old.disabled.join(", "),
+            new.disabled.join(", "),
+        ),
+        (
             "alerts.interval",
             time(old.interval_ms),
             time(new.interval_ms),

@@ -1,5 +1,9 @@
 //! Changes of a text of `fleet.toml` that keep its comments and order. What they give back parses.
 
+mod alerts;
+
+pub use alerts::edit_rules;
+
 use crate::parse;
 use flotilla_contract::{
     ServerId,
@@ -32,6 +36,12 @@ pub enum EditError {
         /// Which others.
         by: Vec<ServerId>,
     },
+    /// There is no such rule of alerts in the file.
+    #[error("no rule {0} stands in the file")]
+    NoRule(String),
+    /// There is one already.
+    #[error("a rule {0} stands in the file already")]
+    RuleExists(String),
     /// Not a key of a server's table.
     #[error("{key:?} is not a key: {error}")]
     Key {
@@ -73,16 +83,7 @@ pub fn add_server(text: &str, server: &AddParams) -> Result<String, EditError> {
 /// When one of these names exists, or the result is not valid.
 pub(crate) fn add_tables(text: &str, tables: &[(ServerId, Table)]) -> Result<String, EditError> {
     let mut document = read(text)?;
-    // A blank line before each, but not at the very beginning.
-    let mut prefix = if text.trim().is_empty() { "" } else { "\n" }.to_owned();
-    if document.is_empty() {
-        // Comments alone stand behind everything there will be: they stay above it.
-        let comments = document.trailing().as_str().unwrap_or_default().trim_end();
-        if !comments.is_empty() {
-            prefix = format!("{comments}\n\n");
-        }
-        document.set_trailing("");
-    }
+    let mut prefix = opening(&mut document, text);
     let servers = servers(&mut document)?;
     for (id, table) in tables {
         if servers.contains_key(id.as_str()) {
@@ -95,6 +96,20 @@ pub(crate) fn add_tables(text: &str, tables: &[(ServerId, Table)]) -> Result<Str
         servers.insert(id.as_str(), Item::Table(table));
     }
     finish(&document)
+}
+
+/// What stands above a table that comes at the end: a blank line, but not at the very beginning.
+fn opening(document: &mut DocumentMut, text: &str) -> String {
+    let mut prefix = if text.trim().is_empty() { "" } else { "\n" }.to_owned();
+    if document.is_empty() {
+        // Comments alone stand behind everything there will be: they stay above it.
+        let comments = document.trailing().as_str().unwrap_or_default().trim_end();
+        if !comments.is_empty() {
+            prefix = format!("{comments}\n\n");
+        }
+        document.set_trailing("");
+    }
+    prefix
 }
 
 /// Sets keys of a server's table (dotted: "health.interval") to JSON values in the form that the file has; `null` removes the key.
@@ -204,6 +219,11 @@ fn each_header(table: &mut Table, visit: &mut dyn FnMut(&mut Table)) {
                 visit(inner);
             }
             each_header(inner, visit);
+        } else if let Item::ArrayOfTables(tables) = item {
+            for inner in tables.iter_mut() {
+                visit(inner);
+                each_header(inner, visit);
+            }
         }
     }
 }

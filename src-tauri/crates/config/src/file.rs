@@ -187,6 +187,8 @@ table! {
     Alerts {
         /// Whether the rules that come with Flotilla hold (default true). A rule of the file takes the place of one of the same name.
         defaults: Option<bool>,
+        /// Rules that come with Flotilla and do not hold, by name (default none).
+        disabled: Option<Vec<String>>,
         /// Distance of two evaluations, "1s" to "1h" (default "15s").
         interval: Option<Duration>,
         /// Alerts with the same values of these labels are told together, up to 10 labels (default ["alertname", "server"]).

@@ -45,11 +45,33 @@ impl Severity {
     }
 }
 
+/// Names of the rules that come with Flotilla.
+pub const STANDARD_RULES: [&str; 16] = [
+    "ServerFailed",
+    "ServerUnhealthy",
+    "ServerRestarted",
+    "ServerRestartsOften",
+    "BreakerOpen",
+    "CallErrors",
+    "CallErrorsHigh",
+    "CallsSlow",
+    "CallsVerySlow",
+    "MemoryNearLimit",
+    "MemoryAtLimit",
+    "HostMemoryHigh",
+    "HostMemoryCritical",
+    "HostDiskFull",
+    "RateLimited",
+    "CollectorDown",
+];
+
 /// `[alerts]` of `fleet.toml`, every default filled in.
 #[derive(Clone, Debug, PartialEq)]
 pub struct AlertsSpec {
     /// Whether the rules that come with Flotilla hold (default true). A rule of the file takes the place of one of the same name.
     pub defaults: bool,
+    /// Rules that come with Flotilla and do not hold (default none).
+    pub disabled: Vec<String>,
     /// Distance of two evaluations, in milliseconds (default 15 s).
     pub interval_ms: u64,
     /// Alerts with the same values of these labels are told together (default `alertname` and `server`).
@@ -70,6 +92,7 @@ impl Default for AlertsSpec {
     fn default() -> Self {
         Self {
             defaults: true,
+            disabled: Vec::new(),
             interval_ms: 15_000,
             group_by: vec!["alertname".into(), "server".into()],
             group_wait_ms: 10_000,
@@ -333,6 +356,8 @@ pub enum RuleState {
     Firing,
     /// It could not be evaluated; its alerts stay as they were.
     Failed,
+    /// It comes with Flotilla and is disabled.
+    Off,
 }
 
 impl RuleState {
@@ -346,6 +371,7 @@ impl RuleState {
             Self::Pending => "pending",
             Self::Firing => "firing",
             Self::Failed => "failed",
+            Self::Off => "off",
         }
     }
 }
@@ -358,6 +384,8 @@ pub struct RuleView {
     pub rule: AlertRule,
     /// Whether it comes with Flotilla.
     pub standard: bool,
+    /// Whether it stands in the file and has the name of one that comes with Flotilla, whose place it takes.
+    pub overrides: bool,
     /// How it is.
     pub state: RuleState,
     /// When it was evaluated.
@@ -371,6 +399,96 @@ pub struct RuleView {
     /// Why it could not be evaluated.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,
+}
+
+/// A condition that is to be looked at.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct CheckExprParams {
+    /// The text.
+    pub expr: String,
+}
+
+/// A condition, and what it gives now.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct CheckedExpr {
+    /// Why the text is no condition; then nothing was asked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub wrong: Option<ExprWrong>,
+    /// Series that have a value.
+    pub series: u32,
+    /// Those of them for which the condition holds: so many alerts there would be.
+    pub holds: u32,
+    /// The values, up to 50: those for which it holds first.
+    pub samples: Vec<CheckedSample>,
+}
+
+/// What is wrong with the text of a condition.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct ExprWrong {
+    /// At which character, from 1.
+    pub column: u32,
+    /// What.
+    pub message: String,
+}
+
+/// A value of a condition.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct CheckedSample {
+    /// Of which series.
+    pub labels: BTreeMap<String, String>,
+    /// The value.
+    pub value: f64,
+    /// Whether the condition holds.
+    pub holds: bool,
+}
+
+/// A change of the rules in `fleet.toml`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(tag = "act", rename_all = "snake_case")]
+pub enum RuleEdit {
+    /// Declare a rule, or change one.
+    Set {
+        /// Its name so far, if it stands in the file.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        was: Option<String>,
+        /// What it is to be.
+        rule: AlertRule,
+    },
+    /// Take a rule out of the file. If it took the place of one that comes with Flotilla, that one holds again.
+    Remove {
+        /// Its name.
+        name: String,
+    },
+    /// Disable a rule that comes with Flotilla, or enable it.
+    Enable {
+        /// Its name.
+        name: String,
+        /// Whether it is to hold.
+        enabled: bool,
+    },
+}
+
+/// What a change of the rules would make of the file.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct RulePreview {
+    /// The file.
+    pub path: String,
+    /// Hash of the file as it is.
+    pub hash: String,
+    /// The lines that would change, as a unified diff; empty when none would.
+    pub diff: String,
+}
+
+/// A change of the rules that is to be written.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RuleWriteParams {
+    /// The change.
+    pub edit: RuleEdit,
+    /// Hash of the file that was shown; it must still be that one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hash: Option<String>,
 }
 
 /// A time in which nobody is told of some alerts. One that begins later is a maintenance window.

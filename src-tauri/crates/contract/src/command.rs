@@ -5,8 +5,9 @@ use crate::{
     Event, Millis, ServerId, ServerView, WireError,
     agent::{Agent, AgentFilter, AgentStats},
     alert::{
-        Alert, AlertChange, AlertHistoryQuery, ChannelRef, ChannelTested, ChannelView, RuleView,
-        Silence, SilenceParams, SilenceRef,
+        Alert, AlertChange, AlertHistoryQuery, ChannelRef, ChannelTested, ChannelView,
+        CheckExprParams, CheckedExpr, RuleEdit, RulePreview, RuleView, RuleWriteParams, Silence,
+        SilenceParams, SilenceRef,
     },
     error::ErrorCode,
     frame::{EngineInfo, FleetSnapshot},
@@ -253,6 +254,12 @@ commands! {
     "alerts.list" alerts_list AlertsList(Empty) -> Vec<Alert>;
     #[doc = "Rules, with what their last evaluation gave."]
     "alerts.rules" alerts_rules AlertsRules(Empty) -> Vec<RuleView>;
+    #[doc = "Whether a text is a condition, and what it gives now; nothing is changed."]
+    "alerts.check" alerts_check AlertsCheck(CheckExprParams) -> CheckedExpr;
+    #[doc = "What a change of the rules would make of fleet.toml; nothing is written."]
+    "alerts.rule_preview" alerts_rule_preview AlertsRulePreview(RuleEdit) -> RulePreview;
+    #[doc = "Change the rules in fleet.toml, if it is still the one that was shown."]
+    "alerts.rule_write" alerts_rule_write AlertsRuleWrite(RuleWriteParams) -> ConfigWritten;
     #[doc = "Changes of alerts, newest first."]
     "alerts.history" alerts_history AlertsHistory(AlertHistoryQuery) -> Vec<AlertChange>;
     #[doc = "Silences that hold or will, and those that ended within a day."]

@@ -19,8 +19,9 @@ use flotilla_contract::{
     Caller, ErrorCode, Handler, ServerId, ServerView, WireError,
     agent::{Agent, AgentFilter, AgentStats},
     alert::{
-        Alert, AlertChange, AlertHistoryQuery, ChannelRef, ChannelTested, ChannelView, RuleView,
-        Silence, SilenceParams, SilenceRef,
+        Alert, AlertChange, AlertHistoryQuery, ChannelRef, ChannelTested, ChannelView,
+        CheckExprParams, CheckedExpr, RuleEdit, RulePreview, RuleView, RuleWriteParams, Silence,
+        SilenceParams, SilenceRef,
     },
     command::{
         AddParams, AgentEnable, CallParams, CancelParams, CheckParams, CheckedConfig, ConfigText,
@@ -702,7 +703,31 @@ impl Handler for Core {
     }
 
     async fn alerts_rules(&self, _: &Caller, _: Empty) -> Result<Vec<RuleView>, WireError> {
-        Ok(self.alerts.rules())
+        Ok(self.alert_rules())
+    }
+
+    async fn alerts_check(
+        &self,
+        _: &Caller,
+        params: CheckExprParams,
+    ) -> Result<CheckedExpr, WireError> {
+        self.check_expr(&params.expr).await
+    }
+
+    async fn alerts_rule_preview(
+        &self,
+        _: &Caller,
+        params: RuleEdit,
+    ) -> Result<RulePreview, WireError> {
+        self.preview_rules(&params)
+    }
+
+    async fn alerts_rule_write(
+        &self,
+        caller: &Caller,
+        params: RuleWriteParams,
+    ) -> Result<ConfigWritten, WireError> {
+        self.write_rules(caller, params).await
     }
 
     async fn alerts_history(

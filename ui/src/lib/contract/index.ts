@@ -145,6 +145,28 @@ export interface AlertHistoryQuery {
   limit?: number;
 }
 
+/** When there is an alert. */
+export interface AlertRule {
+  /** Its name; the label `alertname` of its alerts. */
+  name: string;
+  /** The condition: see `expr`. Each series for which it holds is an alert. */
+  expr: string;
+  /** How long it must hold, in milliseconds, before the alert fires (default 0). */
+  for_ms: number;
+  /** How long the alert goes on to fire when it holds no more, in milliseconds (default 0). */
+  keep_firing_for_ms: number;
+  /** How bad it is. */
+  severity: Severity;
+  /** Labels that its alerts have besides those of the series. */
+  labels?: Record<string, string>;
+  /** What is wrong, in a sentence. `{{ value }}` and `{{ LABEL }}` are filled in. */
+  summary: string;
+  /** What it means and what to do, filled in like the summary. */
+  description?: string;
+  /** Where it is said what to do: an address, or the name of a workflow. */
+  runbook?: string;
+}
+
 /** How an alert is. */
 export type AlertState =
   /** The condition holds, not yet for long enough. */
@@ -519,7 +541,7 @@ export interface ChannelTested {
 export interface ChannelView {
   /** Its name. */
   name: string;
-  /** `webhook`, `alertmanager`, `exec` or `desktop`. */
+  /** `webhook`, `alertmanager`, `exec`, `smtp` or `desktop`. */
   kind: string;
   /** Where to, as the file says it, without a login. */
   to: string;
@@ -568,6 +590,12 @@ export type Check =
     kind: "none";
   };
 
+/** A condition that is to be looked at. */
+export interface CheckExprParams {
+  /** The text. */
+  expr: string;
+}
+
 /** A text to check. */
 export interface CheckParams {
   /** The text. */
@@ -580,6 +608,28 @@ export interface CheckedConfig {
   findings: ConfigFinding[];
   /** What it would change, each as a sentence. */
   changes: string[];
+}
+
+/** A condition, and what it gives now. */
+export interface CheckedExpr {
+  /** Why the text is no condition; then nothing was asked. */
+  wrong?: ExprWrong;
+  /** Series that have a value. */
+  series: number;
+  /** Those of them for which the condition holds: so many alerts there would be. */
+  holds: number;
+  /** The values, up to 50: those for which it holds first. */
+  samples: CheckedSample[];
+}
+
+/** A value of a condition. */
+export interface CheckedSample {
+  /** Of which series. */
+  labels: Record<string, string>;
+  /** The value. */
+  value: number;
+  /** Whether the condition holds. */
+  holds: boolean;
 }
 
 /** What is done to a client's file. */
@@ -1279,6 +1329,14 @@ export interface Exposure {
   breaker: BreakerSpec;
   /** What is said about single tools, by the server's own name of the tool. */
   tools: Record<string, ToolSpec>;
+}
+
+/** What is wrong with the text of a condition. */
+export interface ExprWrong {
+  /** At which character, from 1. */
+  column: number;
+  /** What. */
+  message: string;
 }
 
 /** Why a try of a step failed, as far as it decides about another. */
@@ -2315,6 +2373,41 @@ export interface RollbackParams {
   reason?: string;
 }
 
+/** A change of the rules in `fleet.toml`. */
+export type RuleEdit =
+  /** Declare a rule, or change one. */
+  | {
+    act: "set";
+    /** Its name so far, if it stands in the file. */
+    was?: string;
+    /** What it is to be. */
+    rule: AlertRule;
+  }
+  /** Take a rule out of the file. If it took the place of one that comes with Flotilla, that one holds again. */
+  | {
+    act: "remove";
+    /** Its name. */
+    name: string;
+  }
+  /** Disable a rule that comes with Flotilla, or enable it. */
+  | {
+    act: "enable";
+    /** Its name. */
+    name: string;
+    /** Whether it is to hold. */
+    enabled: boolean;
+  };
+
+/** What a change of the rules would make of the file. */
+export interface RulePreview {
+  /** The file. */
+  path: string;
+  /** Hash of the file as it is. */
+  hash: string;
+  /** The lines that would change, as a unified diff; empty when none would. */
+  diff: string;
+}
+
 /** How a rule is. */
 export type RuleState =
   /** It was not evaluated yet. */
@@ -2328,7 +2421,9 @@ export type RuleState =
   /** At least one alert fires. */
   | "firing"
   /** It could not be evaluated; its alerts stay as they were. */
-  | "failed";
+  | "failed"
+  /** It comes with Flotilla and is disabled. */
+  | "off";
 
 /** A rule and what its last evaluation gave. */
 export interface RuleView {
@@ -2352,6 +2447,8 @@ export interface RuleView {
   runbook?: string;
   /** Whether it comes with Flotilla. */
   standard: boolean;
+  /** Whether it stands in the file and has the name of one that comes with Flotilla, whose place it takes. */
+  overrides: boolean;
   /** How it is. */
   state: RuleState;
   /** When it was evaluated. */
@@ -2362,6 +2459,14 @@ export interface RuleView {
   value?: number;
   /** Why it could not be evaluated. */
   error?: string;
+}
+
+/** A change of the rules that is to be written. */
+export interface RuleWriteParams {
+  /** The change. */
+  edit: RuleEdit;
+  /** Hash of the file that was shown; it must still be that one. */
+  hash?: string;
 }
 
 /** What can be done with a run. */
@@ -3487,6 +3592,12 @@ export interface Commands {
   "alerts.list": { params: Empty; result: Alert[] };
   /** Rules, with what their last evaluation gave. */
   "alerts.rules": { params: Empty; result: RuleView[] };
+  /** Whether a text is a condition, and what it gives now; nothing is changed. */
+  "alerts.check": { params: CheckExprParams; result: CheckedExpr };
+  /** What a change of the rules would make of fleet.toml; nothing is written. */
+  "alerts.rule_preview": { params: RuleEdit; result: RulePreview };
+  /** Change the rules in fleet.toml, if it is still the one that was shown. */
+  "alerts.rule_write": { params: RuleWriteParams; result: ConfigWritten };
   /** Changes of alerts, newest first. */
   "alerts.history": { params: AlertHistoryQuery; result: AlertChange[] };
   /** Silences that hold or will, and those that ended within a day. */

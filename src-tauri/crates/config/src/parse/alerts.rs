@@ -1,12 +1,13 @@
 //! `[alerts]`.
 
 use super::{
-    read::{Fields, Node},
+    read::{Fields, Node, suggest},
     server::set,
 };
 use crate::file::keys;
 use flotilla_contract::alert::{
-    AlertRule, AlertsSpec, ChannelKind, ChannelSpec, Mailbox, Severity, Smtp, SmtpTls,
+    AlertRule, AlertsSpec, ChannelKind, ChannelSpec, Mailbox, STANDARD_RULES, Severity, Smtp,
+    SmtpTls,
     expr::{Expr, ExprError},
 };
 use std::collections::BTreeMap;
@@ -71,6 +72,10 @@ const OF_KINDS: &[(&str, &[&str])] = &[
 /// `[alerts]`; what is absent stays as it was.
 pub(super) fn alerts(fields: &Fields<'_>, into: &mut AlertsSpec) {
     fields.boolean_into("defaults", &mut into.defaults);
+    if let Some(node) = fields.get("disabled") {
+        let list = node.list().unwrap_or_default();
+        into.disabled = list.iter().filter_map(standard).collect();
+    }
     fields.duration_into("interval", 1_000..=3_600_000, &mut into.interval_ms);
     if let Some(node) = fields.get("group_by") {
         let list = node.list().unwrap_or_default();
@@ -160,6 +165,20 @@ fn label(node: &Node<'_>) -> Option<String> {
         return Some(text);
     }
     node.refuse("up to 64 letters, digits and underscores, no digit first")
+}
+
+/// The name of a rule that comes with Flotilla.
+fn standard(node: &Node<'_>) -> Option<String> {
+    let name = node.text()?;
+    if STANDARD_RULES.contains(&name.as_str()) {
+        return Some(name);
+    }
+    let near = suggest(&name, STANDARD_RULES.into_iter());
+    let near = near.map_or_else(String::new, |near| format!("; did you mean {near:?}?"));
+    node.wrong(format!(
+        "{name:?} is not a rule that comes with Flotilla{near}"
+    ));
+    None
 }
 
 fn rule(fields: &Fields<'_>) -> Option<AlertRule> {
