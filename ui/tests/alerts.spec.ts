@@ -38,3 +38,45 @@ test('an alert fires, is silenced from its row, and the silence ends', async ({ 
   await page.getByRole('button', { name: 'Test' }).click();
   await expect(page.getByText('cat took the test message')).toBeVisible();
 });
+
+test('a rule is written, changed and deleted, and one that comes with Flotilla is disabled', async ({
+  panel: page,
+}) => {
+  await go(page, '#/alerts?tab=rules');
+  await page.getByRole('button', { name: 'New rule' }).click();
+  const form = page.getByRole('dialog', { name: 'New rule' });
+  await form.getByLabel('Name').fill('Watched');
+  await form.getByLabel('Condition').fill('max by (server) (flotilla_failed) >');
+  await expect(form.getByText('At character 36')).toBeVisible();
+  await form.getByLabel('Condition').fill('max by (server) (flotilla_failed) >= 0');
+  await expect(form.getByText('Holds now for 1 of 1 series')).toBeVisible({ timeout: 20_000 });
+  await form.getByLabel('Holds for').fill('1s');
+  await expect(form.getByRole('region', { name: /Change of/ })).toContainText('+for = "1s"');
+  await isAccessible(page, 'a new rule');
+  await form.getByRole('button', { name: 'Write it to fleet.toml' }).click();
+  const row = page.locator('tr[data-rule="Watched"]');
+  await expect(row).toContainText('of fleet.toml');
+
+  await row.getByRole('button', { name: 'Change' }).click();
+  await page.getByRole('menuitem', { name: 'Edit' }).click();
+  const edit = page.getByRole('dialog', { name: 'Rule Watched' });
+  await edit.getByLabel('Summary').fill('{{ server }} is seen');
+  await edit.getByRole('button', { name: 'Write it to fleet.toml' }).click();
+  await page.getByRole('tab', { name: 'Now' }).click();
+  const alert = page.locator('tr[data-alert="Watched"]');
+  await expect(alert).toContainText('idle is seen', { timeout: 20_000 });
+  await expect(alert.getByRole('link', { name: 'idle' })).toHaveAttribute('href', /from=\d+&to=\d+/);
+  await expect(alert.locator('td.num a')).toHaveAttribute('href', /flotilla_failed.*from=\d+&to=\d+/);
+
+  await page.getByRole('tab', { name: 'Rules' }).click();
+  await row.getByRole('button', { name: 'Change' }).click();
+  await page.getByRole('menuitem', { name: 'Delete' }).click();
+  await page.getByRole('button', { name: 'Delete it' }).click();
+  await expect(row).toBeHidden();
+
+  const standard = page.locator('tr[data-rule="RateLimited"]');
+  await standard.getByRole('button', { name: 'Change' }).click();
+  await page.getByRole('menuitem', { name: 'Disable' }).click();
+  await page.getByRole('button', { name: 'Disable it' }).click();
+  await expect(standard).toContainText('off');
+});

@@ -1,7 +1,14 @@
 import { describe, expect, test } from 'vitest';
-import { draftOf, fieldsOf, fill, filledIn, formOf, foundWrong, read, type Field } from './form';
+import { draftOf, fieldsOf, fill, filledIn, formOf, foundWrong, givenIn, read, type Field } from './form';
 
 const field = (kind: string, more: Partial<Field> = {}): Field => ({ name: 'x', kind, options: [], ...more });
+
+test('an address gives values for variables', () => {
+  const given = (vars: string) => givenIn(new URLSearchParams({ vars }));
+  const fields = [field('integer', { default: 3 }), field('string')].map((one, i) => ({ ...one, name: 'ab'[i] ?? '' }));
+  expect(draftOf(fields, given('{"a":"5","b":"x","c":1}'))).toEqual({ a: '5', b: 'x' });
+  expect(draftOf(fields, given('[1'))).toEqual({ a: '3', b: '' });
+});
 
 describe('a text in a field', () => {
   test.each<[Field, string, unknown]>([

@@ -12,7 +12,8 @@ const isObject = (value: unknown): value is Record<string, unknown> =>
 /** Texts stand as they are, everything else as JSON. */
 export function asText(kind: string, value: unknown): string {
   if (value === undefined) return kind === 'boolean' ? 'false' : '';
-  if (kind === 'string' && typeof value === 'string') return value;
+  // An address gives a number or a truth as a text, too.
+  if (typeof value === 'string' && kind !== 'list' && kind !== 'object') return value;
   return kind === 'list' || kind === 'object' ? JSON.stringify(value, null, 2) : JSON.stringify(value);
 }
 
@@ -42,6 +43,16 @@ export function draftOf(fields: readonly Field[], given: Record<string, unknown>
   return Object.fromEntries(
     fields.map((field) => [field.name, asText(field.kind, field.name in given ? given[field.name] : field.default)]),
   );
+}
+
+/** Values that an address gives for variables, as a JSON object in `vars`; what is none is left out. */
+export function givenIn(query: URLSearchParams): Record<string, unknown> {
+  try {
+    const given: unknown = JSON.parse(query.get('vars') ?? '{}');
+    return isObject(given) ? given : {};
+  } catch {
+    return {};
+  }
 }
 
 type Read = { value: unknown } | { wrong: string };
