@@ -25,7 +25,7 @@
 //! # Its bounds
 //! 1,000 alerts of a rule (more are left out, and the rule says so); 500 silences; 500 changes remembered. A channel's queue holds 100
 //! messages, a message 100 alerts; when it is full the oldest message is given up. A message is tried 6 times over about a minute; one that is given up becomes a dead letter, of which the
-//! last 20 are kept. An answer of a webhook is read to 4 KiB. A program is ended, with its whole tree, at its time-out.
+//! last 20 are kept. An answer of a webhook is read to 4 KiB. A program is ended, with its whole tree, at its time-out. A mail server has 30 s.
 //!
 //! # What it never does
 //! Ask the store, resolve a secret or write a file: the engine does, through [`Source`] and [`Reach`].

@@ -3,20 +3,18 @@
 //! Before each evaluation the engine writes into the store what only it knows and rules ask for: which instances failed, which breakers are
 //! open, how much of its limit an instance uses, how many calls met a rate limit.
 
-use crate::{clock, config, core::Core, home, sessions::lock};
+use crate::{clock, core::Core, home, sessions::lock};
 use flotilla_alerts::{
     Book, Boxed, Change, Channels, Found, Kept, Message, Reach, SilenceError, Source, TestError,
 };
-use flotilla_config::{edit::edit_rules, hash, resolve, secrets::SecretStore, unified_diff};
+use flotilla_config::{resolve, secrets::SecretStore};
 use flotilla_contract::{
     Caller, ErrorCode, EventKind, InstanceId, Millis, ServerId, WireError,
     alert::{
-        Alert, AlertChange, AlertState, AlertsSpec, ChannelTested, ChannelView, CheckedExpr,
-        CheckedSample, ExprWrong, RuleEdit, RulePreview, RuleView, RuleWriteParams, Severity,
+        Alert, AlertChange, AlertState, AlertsSpec, ChannelTested, ChannelView, RuleView, Severity,
         Silence, SilenceParams,
-        expr::{Expr, ExprError, Question, Sample},
+        expr::{Expr, Question, Sample},
     },
-    command::ConfigWritten,
     event::NewEvent,
     gateway::BreakerState,
     metric::{RangeAnswer, RangeQuery},
@@ -92,6 +90,10 @@ impl Alerts {
 
     pub(crate) fn list(&self) -> Vec<Alert> {
         lock(&self.book).alerts(clock::now())
+    }
+
+    pub(crate) fn rules(&self) -> Vec<RuleView> {
+        lock(&self.book).rules()
     }
 
     pub(crate) fn history(&self, limit: Option<u32>) -> Vec<AlertChange> {
@@ -224,7 +226,7 @@ pub(crate) async fn run(core: Arc<Core>) {
 }
 
 /// Rules as the file says them now.
-fn put_in_force(core: &Core, spec: AlertsSpec) {
+pub(crate) fn put_in_force(core: &Core, spec: AlertsSpec) {
     let changes = lock(&core.alerts.book).apply(spec, clock::now());
     tell_of(core, changes);
 }
@@ -277,7 +279,12 @@ async fn evaluate(core: &Arc<Core>) {
     tell_of(core, changes);
 }
 
-async fn values(source: &dyn Source, expr: &Expr, now: Millis) -> Result<Vec<Sample>, String> {
+/// The values of a condition.
+pub(crate) async fn values(
+    source: &dyn Source,
+    expr: &Expr,
+    now: Millis,
+) -> Result<Vec<Sample>, String> {
     let mut answers = Vec::new();
     for question in expr.questions() {
         answers.push(Question::samples(source.range(question.at(now)).await?));
@@ -285,7 +292,8 @@ async fn values(source: &dyn Source, expr: &Expr, now: Millis) -> Result<Vec<Sam
     Ok(expr.values(answers))
 }
 
-struct Store<'a>(&'a Core);
+/// The store of an engine, for rules.
+pub(crate) struct Store<'a>(pub(crate) &'a Core);
 
 impl Source for Store<'_> {
     fn range(&self, query: RangeQuery) -> Boxed<'_, Result<RangeAnswer, String>> {
@@ -435,94 +443,7 @@ impl Reach for Outward {
     }
 }
 
-/// Values of a condition that are shown.
-const SHOWN: usize = 50;
-
-fn checked(expr: &Expr, mut values: Vec<Sample>) -> CheckedExpr {
-    let count = |it: usize| u32::try_from(it).unwrap_or(u32::MAX);
-    let held = values
-        .iter()
-        .filter(|sample| expr.holds(sample.value))
-        .count();
-    let series = count(values.len());
-    values.sort_by(|a, b| {
-        let holds = |sample: &Sample| !expr.holds(sample.value);
-        holds(a)
-            .cmp(&holds(b))
-            .then_with(|| a.labels.cmp(&b.labels))
-    });
-    values.truncate(SHOWN);
-    let sample = |sample: Sample| CheckedSample {
-        holds: expr.holds(sample.value),
-        labels: sample.labels,
-        value: sample.value,
-    };
-    CheckedExpr {
-        wrong: None,
-        series,
-        holds: count(held),
-        samples: values.into_iter().map(sample).collect(),
-    }
-}
-
 impl Core {
-    /// Whether a text is a condition, and what it gives now.
-    pub(crate) async fn check_expr(&self, text: &str) -> Result<CheckedExpr, WireError> {
-        let expr = match text.parse::<Expr>() {
-            Ok(expr) => expr,
-            Err(ExprError { column, message }) => {
-                let column = u32::try_from(column).unwrap_or(u32::MAX);
-                return Ok(CheckedExpr {
-                    wrong: Some(ExprWrong { column, message }),
-                    ..CheckedExpr::default()
-                });
-            }
-        };
-        let values = values(&Store(self), &expr, clock::now()).await;
-        let values = values.map_err(|why| {
-            WireError::new(ErrorCode::Upstream, format!("ask for the values: {why}"))
-        })?;
-        Ok(checked(&expr, values))
-    }
-
-    /// The rules. Who has just written the file sees what he wrote.
-    pub(crate) fn alert_rules(&self) -> Vec<RuleView> {
-        put_in_force(self, self.fleet().alerts.clone());
-        lock(&self.alerts.book).rules()
-    }
-
-    /// What a change of the rules would make of the file.
-    pub(crate) fn preview_rules(&self, edit: &RuleEdit) -> Result<RulePreview, WireError> {
-        let text = self.text_to_edit()?;
-        let after = edit_rules(&text, edit).map_err(config::edit_error)?;
-        Ok(RulePreview {
-            path: self.config.path.display().to_string(),
-            hash: hash(&text),
-            diff: unified_diff(&text, &after),
-        })
-    }
-
-    /// Writes a change of the rules.
-    pub(crate) async fn write_rules(
-        &self,
-        caller: &Caller,
-        params: RuleWriteParams,
-    ) -> Result<ConfigWritten, WireError> {
-        let edit = params.edit;
-        let reason = match &edit {
-            RuleEdit::Set { rule, .. } => format!("rule {} set", rule.name),
-            RuleEdit::Remove { name } => format!("rule {name} removed"),
-            RuleEdit::Enable {
-                name,
-                enabled: true,
-            } => format!("rule {name} enabled"),
-            RuleEdit::Enable { name, .. } => format!("rule {name} disabled"),
-        };
-        let make = |text: &str| edit_rules(text, &edit).map_err(config::edit_error);
-        self.write_config(caller, &reason, params.hash.as_deref(), &[], make)
-            .await
-    }
-
     /// Makes a silence for an operator, and records it.
     pub(crate) async fn silence(
         &self,

@@ -47,6 +47,7 @@ mod pages;
 mod playground;
 mod prometheus;
 mod resolve;
+mod rules;
 mod run_feed;
 mod sampling;
 mod sessions;

@@ -274,3 +274,35 @@ fn a_rule_that_is_taken_out_ends_its_alerts() {
     assert!(book.apply(other, 300).is_empty());
     assert_eq!(due(&mut book, 900), NONE);
 }
+
+#[test]
+fn a_rule_that_comes_with_flotilla_is_disabled_or_its_place_is_taken() {
+    let mut book = Book::default();
+    let mine = rule("CallsSlow", Severity::Info, false);
+    let settings = AlertsSpec {
+        disabled: vec!["RateLimited".into(), "CallsSlow".into()],
+        rules: vec![mine],
+        ..AlertsSpec::default()
+    };
+    book.apply(settings, 0);
+    let asks: Vec<String> = book.asks().into_iter().map(|(name, _)| name).collect();
+    assert!(!asks.contains(&"RateLimited".to_owned()), "{asks:?}");
+    let views = book.rules();
+    let of = |name: &str| {
+        let mut named = views.iter().filter(|view| view.rule.name == name);
+        let view = named.next().unwrap();
+        assert!(named.next().is_none(), "{name} is there twice");
+        (view.standard, view.overrides, view.state)
+    };
+    assert_eq!(of("RateLimited"), (true, false, RuleState::Off));
+    assert_eq!(of("CallsSlow"), (false, true, RuleState::Waiting));
+    assert_eq!(of("ServerFailed"), (true, false, RuleState::Waiting));
+    book.apply(
+        AlertsSpec {
+            defaults: false,
+            ..AlertsSpec::default()
+        },
+        1,
+    );
+    assert!(book.rules().iter().all(|view| view.state == RuleState::Off));
+}

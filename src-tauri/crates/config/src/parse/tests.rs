@@ -1137,6 +1137,16 @@ fn what_is_wrong_with_alerts() {
 }
 
 #[test]
+fn only_a_rule_that_is_given_can_be_disabled() {
+    check(
+        "[alerts]\ndisabled = [\"RateLimit\", \"CallsSlow\"]\n",
+        &[
+            "2:13 alerts.disabled[0]: \"RateLimit\" is not a rule that comes with Flotilla; did you mean \"RateLimited\"?",
+        ],
+    );
+}
+
+#[test]
 fn what_is_wrong_with_channels_for_mail() {
     let channel =
         |rest: &str| format!("[[alerts.channels]]\nname = \"m\"\nkind = \"smtp\"\n{rest}");
