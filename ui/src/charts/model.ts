@@ -98,6 +98,77 @@ export function broken(
   };
 }
 
+/**
+ * The same lines with a few points per column of pixels, where there are more samples than that: the lowest and the highest
+ * of each line in the column, in the order in which they came, so that no spike vanishes, and a missing one where the line
+ * has a gap. Of what lies outside the window the nearest sample on either side stays, so that lines run to the edges.
+ */
+export function squeezed(
+  times: readonly number[],
+  lines: readonly Line[],
+  from: number,
+  to: number,
+  columns: number,
+): { times: readonly number[]; lines: readonly Line[] } {
+  if (columns < 1 || to <= from || times.length <= columns * 2) return { times, lines };
+  const first = Math.max(0, before(times, from) - 1);
+  const end = Math.min(times.length, before(times, to + 1) + 1);
+  // Where each column of pixels begins, and at last where they end.
+  const starts: number[] = [];
+  let column = NaN;
+  for (let i = first; i < end; i++) {
+    const at = Math.floor((((times[i] ?? 0) - from) / (to - from)) * columns);
+    if (at !== column) starts.push(i);
+    column = at;
+  }
+  starts.push(end);
+  const spots: number[] = [];
+  for (let c = 0; c + 1 < starts.length; c++) {
+    const [start, next] = [starts[c] ?? 0, starts[c + 1] ?? 0];
+    const [left, right] = [times[start] ?? 0, times[next - 1] ?? 0];
+    if (next - start === 1) spots.push(left);
+    else spots.push(left, left + (right - left) / 3, left + ((right - left) * 2) / 3, right);
+  }
+  const squeeze = (values: readonly (number | null)[]): (number | null)[] => {
+    const out: (number | null)[] = [];
+    for (let c = 0; c + 1 < starts.length; c++) {
+      const [start, next] = [starts[c] ?? 0, starts[c + 1] ?? 0];
+      if (next - start === 1) {
+        out.push(values[start] ?? null);
+        continue;
+      }
+      let [low, high, missing] = [-1, -1, false];
+      for (let i = start; i < next; i++) {
+        const value = values[i] ?? null;
+        if (value === null) missing = true;
+        else {
+          if (low < 0 || value < (values[low] ?? 0)) low = i;
+          if (high < 0 || value > (values[high] ?? 0)) high = i;
+        }
+      }
+      const a = values[Math.min(low, high)] ?? null;
+      const b = values[Math.max(low, high)] ?? null;
+      // A gap that is narrower than the column is a break before or after what is there.
+      if (!missing || a === null) out.push(a, a, b, b);
+      else if ((values[start] ?? null) === null) out.push(null, a, b, (values[next - 1] ?? null) === null ? null : b);
+      else out.push(a, a, b, null);
+    }
+    return out;
+  };
+  return { times: spots, lines: lines.map((line) => ({ ...line, values: squeeze(line.values) })) };
+}
+
+/** How many of the times come before `at`. */
+function before(times: readonly number[], at: number): number {
+  let [low, high] = [0, times.length];
+  while (low < high) {
+    const middle = (low + high) >> 1;
+    if ((times[middle] ?? 0) < at) low = middle + 1;
+    else high = middle;
+  }
+  return low;
+}
+
 /** The spans in which no line has a value, as pairs of times: what is hatched. */
 export function gaps(
   times: readonly number[],
@@ -139,8 +210,8 @@ export function cluster(marks: readonly Mark[], from: number, to: number): (Mark
   const width = (to - from) / MARKS_IN_VIEW;
   const out: (Mark & { count: number })[] = [];
   for (const mark of inView) {
-    const before = out.findLast((other) => other.kind === mark.kind);
-    if (before && mark.at - before.at < width) before.count += 1;
+    const last = out.findLast((other) => other.kind === mark.kind);
+    if (last && mark.at - last.at < width) last.count += 1;
     else out.push({ ...mark, count: 1 });
   }
   return out;
@@ -149,16 +220,10 @@ export function cluster(marks: readonly Mark[], from: number, to: number): (Mark
 /** The index of the time nearest to `at`, or -1 when there is none. */
 export function nearest(times: readonly number[], at: number): number {
   if (times.length === 0) return -1;
-  let low = 0;
-  let high = times.length - 1;
-  while (low < high) {
-    const middle = (low + high) >> 1;
-    if ((times[middle] ?? 0) < at) low = middle + 1;
-    else high = middle;
-  }
-  const before = low - 1;
-  if (before >= 0 && at - (times[before] ?? 0) <= (times[low] ?? 0) - at) return before;
-  return low;
+  const after = Math.min(before(times, at), times.length - 1);
+  const earlier = after - 1;
+  if (earlier >= 0 && at - (times[earlier] ?? 0) <= (times[after] ?? 0) - at) return earlier;
+  return after;
 }
 
 /** What a picture of these lines says to somebody who cannot see it: the span, now, and the largest change. */
