@@ -1,5 +1,6 @@
-import { duration } from '$lib/format';
+import { duration, moment } from '$lib/format';
 import { format, type Unit } from './units';
+import type { Zoom } from './zoom';
 
 /** One line of a chart. */
 export interface Line {
@@ -226,9 +227,18 @@ export function nearest(times: readonly number[], at: number): number {
   return after;
 }
 
-/** What a picture of these lines says to somebody who cannot see it: the span, now, and the largest change. */
-export function sentence(title: string, times: readonly number[], lines: readonly Line[], unit: Unit): string {
-  if (times.length === 0 || lines.length === 0) return `${title}: no samples yet.`;
+/**
+ * What a picture of these lines says to somebody who cannot see it: the span, now, and the largest change. A span that
+ * stands still is named; its last values are those at its end.
+ */
+export function sentence(
+  title: string,
+  times: readonly number[],
+  lines: readonly Line[],
+  unit: Unit,
+  still?: Zoom,
+): string {
+  if (times.length === 0 || lines.length === 0) return still ? `${title}: no samples.` : `${title}: no samples yet.`;
   const minutes = Math.max(1, Math.round(((times[times.length - 1] ?? 0) - (times[0] ?? 0)) / 60_000));
   const span = minutes < 100 ? `${minutes} min` : duration(minutes * 60_000);
   const nows = lines.map(
@@ -246,6 +256,10 @@ export function sentence(title: string, times: readonly number[], lines: readonl
     change && change.to > change.from
       ? ` Largest span: ${change.label}, ${format(change.from, unit)} to ${format(change.to, unit)}.`
       : '';
+  if (still) {
+    const [from, to] = [still.from, still.to].map((at) => moment(at, still.to - still.from));
+    return `${title}, ${from} to ${to}. At its end ${nows.join(', ')}.${moved}`;
+  }
   return `${title}, last ${span}. Now ${nows.join(', ')}.${moved}`;
 }
 

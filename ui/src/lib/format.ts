@@ -127,6 +127,12 @@ export function when(at: number, now: number): string {
   return new Date(at).toDateString() === new Date(now).toDateString() ? clock(at) : timestamp(at);
 }
 
+/** A span that stands still, with the date where it is not of today: `14:32:03 to 14:40:00`. */
+export function between(from: number, to: number, now: number): string {
+  const sameDay = new Date(from).toDateString() === new Date(to).toDateString();
+  return `${when(from, now)} to ${sameDay ? clock(to) : when(to, now)}`;
+}
+
 /** `1 server`, `3 servers`. */
 export function count(amount: number, one: string, many = `${one}s`): string {
   return `${number(amount, 6)} ${amount === 1 ? one : many}`;

@@ -1,6 +1,7 @@
 import type { Model } from '$lib/state/model';
 import { prefs, RANGES } from '$lib/state/prefs.svelte';
 import { href, router, type Place } from '$lib/state/router.svelte';
+import { zoom } from '$lib/state/zoom.svelte';
 import { shell } from './shell.svelte';
 
 const NUMBERED: readonly Place[] = [
@@ -66,6 +67,7 @@ export function globalKeys(model: Model): (event: KeyboardEvent) => void {
     else if (key === '?') shell.shortcuts = true;
     else if (key === '[' || key === ']') {
       const at = RANGES.indexOf(prefs.range) + (key === ']' ? 1 : -1);
+      zoom.set(null);
       prefs.range = RANGES[Math.max(0, Math.min(RANGES.length - 1, at))] ?? 30;
     } else return false;
     return true;

@@ -1,13 +1,22 @@
 import { LINES_IN_VIEW, type Line } from '$charts/model';
-import { now } from '$kit/now.svelte';
 import type { RangeAnswer, RangeLine } from '$lib/contract';
+import type { Zoom } from '$charts/zoom';
 import { RING_MS } from '$lib/state/metrics.svelte';
-import { stepOf } from '$lib/state/past.svelte';
+import { due, stepOf, steps, widthOf } from '$lib/state/past.svelte';
 import type { Transport } from '$lib/transport';
 import { over, unitOf, type Asked } from './asked';
 
 /** Distance of points up to half an hour: that of scrapes, so that each has one. */
 const NEAR_STEP = 15_000;
+/** The same in a few minutes of what the engine itself measures, every second or two. */
+const OWN_STEP = 5_000;
+const FEW_MS = 10 * 60_000;
+
+function stepFor(asked: Asked, reach: number | Zoom): number {
+  const width = widthOf(reach);
+  if (width > RING_MS) return stepOf(width);
+  return typeof reach !== 'number' && width <= FEW_MS && asked.metric.startsWith('flotilla_') ? OWN_STEP : NEAR_STEP;
+}
 
 /** The answer to a question, read whole, and again with each new point for as long as a chart shows it. */
 export class Answer {
@@ -22,19 +31,18 @@ export class Answer {
 
   constructor(private readonly transport: Transport) {}
 
-  /** Reads until the returned function is called. While `held` says so nothing is read. */
-  follow(asked: Asked, range: number, held: () => boolean): () => void {
-    const step = range <= RING_MS ? NEAR_STEP : stepOf(range);
+  /** Reads until the returned function is called; a span that is over, once. While `held` says so nothing new is read. */
+  follow(asked: Asked, reach: number | Zoom, held: () => boolean): () => void {
+    const step = stepFor(asked, reach);
     let ended = false;
     let timer: ReturnType<typeof setTimeout> | undefined;
     this.read = false;
     this.failed = undefined;
     const look = async (): Promise<void> => {
-      if (!held()) {
-        // Points stand at whole steps, so that those known stay where they are.
-        const to = Math.floor(now.exact() / step) * step;
+      if (typeof reach !== 'number' || !held()) {
+        const { from, to } = steps(reach, step);
         try {
-          const answer = await this.transport.call('metrics.range', over(asked, to - range, to, step));
+          const answer = await this.transport.call('metrics.range', over(asked, from, to, step));
           if (ended) return;
           this.step = step;
           this.times = answer.times;
@@ -46,7 +54,8 @@ export class Answer {
           this.failed = error instanceof Error ? error.message : String(error);
         }
       }
-      if (!ended) timer = setTimeout(() => void look(), step);
+      const again = due(reach, step, this.failed !== undefined);
+      if (!ended && again !== undefined) timer = setTimeout(() => void look(), again);
     };
     void look();
     return () => {

@@ -1,7 +1,7 @@
-import { now } from '$kit/now.svelte';
+import type { Zoom } from '$charts/zoom';
 import type { RangeAnswer } from '$lib/contract';
 import { RING_MS } from '$lib/state/metrics.svelte';
-import { stepOf } from '$lib/state/past.svelte';
+import { due, stepOf, steps, widthOf } from '$lib/state/past.svelte';
 import type { Transport } from '$lib/transport';
 
 /** What is known of single tools, by the word of its metric. */
@@ -51,19 +51,17 @@ export class ToolLines {
     return this.#lines.get(measure)?.get(tool) ?? this.times.map(() => null);
   }
 
-  /** Reads until the returned function is called. While `held` says so nothing is read. */
-  follow(server: string, range: number, held: () => boolean): () => void {
-    const step = range <= RING_MS ? LIVE_STEP : stepOf(range);
+  /** Reads until the returned function is called; a span that is over, once. While `held` says so nothing new is read. */
+  follow(server: string, reach: number | Zoom, held: () => boolean): () => void {
+    const width = widthOf(reach);
+    const step = width <= RING_MS ? LIVE_STEP : stepOf(width);
     let ended = false;
     let timer: ReturnType<typeof setTimeout> | undefined;
     const look = async (): Promise<void> => {
-      if (!held()) {
-        // Points stand at whole steps, so that those known stay where they are.
-        const to = Math.floor(now.exact() / step) * step;
+      if (typeof reach !== 'number' || !held()) {
+        const { from, to } = steps(reach, step);
         try {
-          const answers = await Promise.all(
-            MEASURES.map((measure) => this.#ask(measure, server, to - range, to, step)),
-          );
+          const answers = await Promise.all(MEASURES.map((measure) => this.#ask(measure, server, from, to, step)));
           if (ended) return;
           this.step = step;
           this.times = answers[0]?.times ?? [];
@@ -75,7 +73,8 @@ export class ToolLines {
           this.failed = error instanceof Error ? error.message : String(error);
         }
       }
-      if (!ended) timer = setTimeout(() => void look(), step);
+      const again = due(reach, step, this.failed !== undefined);
+      if (!ended && again !== undefined) timer = setTimeout(() => void look(), again);
     };
     void look();
     return () => {

@@ -1,3 +1,4 @@
+import type { Zoom } from '$charts/zoom';
 import type { Metric, MetricAnswer, Sample, SeriesInfo } from '$lib/contract';
 import type { Transport } from '$lib/transport';
 
@@ -83,6 +84,8 @@ export class Metrics {
 
   #transport: Transport;
   #onSamples: (samples: Samples) => void;
+  /** Grows with each answer that is put in. */
+  #filled = $state(0);
   #times = new Float64Array(0);
   #length = 0;
   #series = new Map<string, Series>();
@@ -193,14 +196,20 @@ export class Metrics {
     return { from: Math.max(to - range, Math.min(begun, to - LEAST_MS)), to };
   }
 
-  /** The times of the points in the last `range` milliseconds. */
-  times(range: number): number[] {
+  /** Whether a span that stands still is here whole. */
+  has({ from }: Zoom): boolean {
+    void this.version;
+    return this.#length > 0 && (this.#times[0] ?? 0) <= from + this.interval;
+  }
+
+  /** The times of the points in the last `range` milliseconds, or in a span. */
+  times(range: number | Zoom): number[] {
     const [from, to] = this.#window(range);
     return Array.from(this.#times.subarray(from, to));
   }
 
   /** One series on the axis of `times(range)`; `null` where there is no sample. */
-  values(pick: Required<Pick>, range: number): (number | null)[] {
+  values(pick: Required<Pick>, range: number | Zoom): (number | null)[] {
     const [from, to] = this.#window(range);
     const series = this.#series.get(key(pick.metric, pick.server, pick.instance));
     if (!series) return new Array<null>(to - from).fill(null);
@@ -208,7 +217,7 @@ export class Metrics {
   }
 
   /** The series that match, put together per point; `null` where none has a sample. */
-  fold(pick: Pick, range: number, join: (values: number[]) => number = total): (number | null)[] {
+  fold(pick: Pick, range: number | Zoom, join: (values: number[]) => number = total): (number | null)[] {
     const [from, to] = this.#window(range);
     const matching = this.#matching(pick);
     const out: (number | null)[] = [];
@@ -254,7 +263,16 @@ export class Metrics {
     return found;
   }
 
-  #window(range: number): [from: number, to: number] {
+  #window(range: number | Zoom): [from: number, to: number] {
+    if (typeof range !== 'number') {
+      void this.#filled;
+      // Ticks after a span are of no concern to it: nothing redraws.
+      if (range.to >= (this.#times[this.#length - 1] ?? 0)) void this.version;
+      let [first, end] = [0, this.#length];
+      while (first < end && (this.#times[first] ?? 0) < range.from) first += 1;
+      while (end > first && (this.#times[end - 1] ?? 0) > range.to) end -= 1;
+      return [first, end];
+    }
     // While paused only the pause is followed, so nothing redraws.
     if (this.pausedAt === undefined) void this.version;
     const end = this.end;
@@ -347,6 +365,7 @@ export class Metrics {
     this.#length = length;
     this.last = length ? this.#times[length - 1] : undefined;
     this.version += 1;
+    this.#filled += 1;
   }
 }
 

@@ -1,16 +1,41 @@
 import { now } from '$kit/now.svelte';
+import type { Zoom } from '$charts/zoom';
 import type { Metric } from '$lib/contract';
 import type { Transport } from '$lib/transport';
 import { Metrics, RING_MS } from './metrics.svelte';
 
 /** Distances of points, in milliseconds: widths that the store rolls up, or whole multiples of them. */
 const STEPS = [10_000, 60_000, 300_000, 1_800_000];
+/** After a span could not be read it is tried again in this time. */
+const AGAIN_MS = 10_000;
 /** Points of a line at most. */
 const POINTS = 360;
 
 /** Distance of the points that a range is shown in. */
 export function stepOf(range: number): number {
   return STEPS.find((step) => range / step <= POINTS) ?? Math.ceil(range / POINTS);
+}
+
+/** Whether what is in memory has it; otherwise the store is asked. */
+export function isLive(ring: Metrics, reach: number | Zoom): boolean {
+  return typeof reach === 'number' ? reach <= RING_MS : ring.has(reach);
+}
+
+/** What a question over a span asks for: points at whole steps, so that those known stay where they are. */
+export function steps(reach: number | Zoom, step: number): Zoom {
+  const end = Math.floor(now.exact() / step) * step;
+  if (typeof reach === 'number') return { from: end - reach, to: end };
+  return { from: Math.floor(reach.from / step) * step, to: Math.min(end, Math.ceil(reach.to / step) * step) };
+}
+
+/** Width of what is shown, in milliseconds. */
+export function widthOf(reach: number | Zoom): number {
+  return typeof reach === 'number' ? reach : reach.to - reach.from;
+}
+
+/** Milliseconds until there is something new in a span that was read in such steps; nothing when it is over. */
+export function due(reach: number | Zoom, step: number, failed: boolean): number | undefined {
+  return typeof reach === 'number' || failed || reach.to + step > now.exact() ? step : undefined;
 }
 
 /**
@@ -28,20 +53,24 @@ export class Past {
   }
 
   /**
-   * Reads until the returned function is called, unless the range is live. Without a server, the series of all of them.
-   * While `held` says so nothing is read.
+   * Reads until the returned function is called: the last `reach` milliseconds and each new point of them, or a span, once.
+   * Without a server, the series of all of them. While `held` says so nothing new is read.
    */
-  follow(metrics: readonly Metric[], server: string | undefined, range: number, held: () => boolean): () => void {
-    if (range <= RING_MS) return () => undefined;
-    const step = stepOf(range);
+  follow(
+    metrics: readonly Metric[],
+    server: string | undefined,
+    reach: number | Zoom,
+    held: () => boolean,
+  ): () => void {
     let ended = false;
     let timer: ReturnType<typeof setTimeout> | undefined;
     const read = async (): Promise<void> => {
-      if (!held()) {
+      // A span is read as finely as the engine gives it.
+      let step = typeof reach === 'number' ? stepOf(reach) : AGAIN_MS;
+      if (typeof reach !== 'number' || !held()) {
         const query = {
           metrics: [...metrics],
-          from: now.exact() - range,
-          step,
+          ...(typeof reach === 'number' ? { from: now.exact() - reach, step } : reach),
           ...(server === undefined ? {} : { server }),
         };
         try {
@@ -49,12 +78,14 @@ export class Past {
           if (ended) return;
           this.metrics.load(answer);
           this.failed = undefined;
+          if (typeof reach !== 'number') step = answer.step;
         } catch (error) {
           if (ended) return;
           this.failed = error instanceof Error ? error.message : String(error);
         }
       }
-      if (!ended) timer = setTimeout(() => void read(), step);
+      const again = due(reach, step, this.failed !== undefined);
+      if (!ended && again !== undefined) timer = setTimeout(() => void read(), again);
     };
     void read();
     return () => {

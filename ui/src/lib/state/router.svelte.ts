@@ -92,9 +92,16 @@ class Router {
 
   /** Changes one entry of the query in place, without a step in the history; an empty value removes it. */
   setQuery(name: string, value: string): void {
+    this.setQueries({ [name]: value });
+  }
+
+  /** The same for several at once. */
+  setQueries(entries: Readonly<Record<string, string>>): void {
     const query = new URLSearchParams(this.route.query);
-    if (value) query.set(name, value);
-    else query.delete(name);
+    for (const [name, value] of Object.entries(entries)) {
+      if (value) query.set(name, value);
+      else query.delete(name);
+    }
     const base = location.hash.split('?')[0] || '#/overview';
     const search = query.toString();
     history.replaceState(null, '', search ? `${base}?${search}` : base);
