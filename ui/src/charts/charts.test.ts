@@ -1,5 +1,17 @@
 import { describe, expect, it } from 'vitest';
-import { broken, cluster, gaps, nearest, sentence, squeezed, tableRows, worst, type Line, type Mark } from './model';
+import {
+  broken,
+  cluster,
+  gaps,
+  nearest,
+  sentence,
+  shifted,
+  squeezed,
+  tableRows,
+  worst,
+  type Line,
+  type Mark,
+} from './model';
 import { crowd, type Point } from './lane';
 import { format, scaleOf } from './units';
 
@@ -62,6 +74,14 @@ describe('model', () => {
       const drawn = squeezed(many, some, 2_000_500, 6_000_500, 600);
       expect([drawn.times[0], drawn.times.at(-1)]).toEqual([2_000_000, 6_001_000]);
     });
+  });
+
+  it('puts an earlier day on the axis of today, and leaves out what was not measured then', () => {
+    const day = 86_400_000;
+    const now = [day + 1_000, day + 3_000, day + 5_000, day + 60_000];
+    expect(shifted(now, [0, 4_000, 8_000], [1, null, 3], day, 2_000)).toEqual([1, null, null, null]);
+    expect(shifted(now, [900, 3_100, 58_500], [1, 2, 3], day, 2_000)).toEqual([1, 2, 2, 3]);
+    expect(shifted(now, [], [], day, 2_000)).toEqual([null, null, null, null]);
   });
 
   it('names the worst five of more than eight and puts the rest together', () => {

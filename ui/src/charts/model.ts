@@ -170,6 +170,29 @@ function before(times: readonly number[], at: number): number {
   return low;
 }
 
+/** The key of a line's shadow: the same line, earlier. */
+export const shadowKey = (key: string): string => `${key} earlier`;
+/** Charts with more lines than this have no shadows: nobody could tell them apart. */
+export const MOST_SHADOWS = 4;
+
+/**
+ * Values of an earlier time on the axis of now: at each time the sample nearest to `by` milliseconds before it, and none
+ * where the nearest is further away than `reach`.
+ */
+export function shifted(
+  times: readonly number[],
+  earlier: readonly number[],
+  values: readonly (number | null)[],
+  by: number,
+  reach: number,
+): (number | null)[] {
+  return times.map((time) => {
+    const at = nearest(earlier, time - by);
+    const found = earlier[at];
+    return found === undefined || Math.abs(found - (time - by)) > reach ? null : (values[at] ?? null);
+  });
+}
+
 /** The spans in which no line has a value, as pairs of times: what is hatched. */
 export function gaps(
   times: readonly number[],

@@ -2,6 +2,7 @@ import { LINES_IN_VIEW, type Line } from '$charts/model';
 import type { RangeAnswer, RangeLine } from '$lib/contract';
 import type { Zoom } from '$charts/zoom';
 import { RING_MS } from '$lib/state/metrics.svelte';
+import { compare, shadows } from '$lib/state/yesterday.svelte';
 import { due, stepOf, steps, widthOf } from '$lib/state/past.svelte';
 import type { Transport } from '$lib/transport';
 import { over, unitOf, type Asked } from './asked';
@@ -29,6 +30,8 @@ export class Answer {
   /** Whether there was an answer to this question. */
   read = $state(false);
 
+  #question = '';
+
   constructor(private readonly transport: Transport) {}
 
   /** Reads until the returned function is called; a span that is over, once. While `held` says so nothing new is read. */
@@ -36,7 +39,10 @@ export class Answer {
     const step = stepFor(asked, reach);
     let ended = false;
     let timer: ReturnType<typeof setTimeout> | undefined;
-    this.read = false;
+    // The same over another span stays until there is an answer: what has the focus keeps it.
+    const question = JSON.stringify(asked);
+    if (question !== this.#question) this.read = false;
+    this.#question = question;
     this.failed = undefined;
     const look = async (): Promise<void> => {
       if (typeof reach !== 'number' || !held()) {
@@ -63,6 +69,14 @@ export class Answer {
       clearTimeout(timer);
     };
   }
+}
+
+/** The lines of an answer as they were the day before, where that was read. */
+export function shadowsOf(answer: Answer, earlier: Answer): Line[] {
+  if (!compare.on || !earlier.read) return [];
+  const step = Math.max(answer.step, earlier.step);
+  const of = (line: Line) => earlier.lines.find((one) => one.key === line.key)?.values;
+  return shadows(answer.lines, answer.times, earlier.times, step, of);
 }
 
 /** Lines named by the values of the labels in which they differ. */

@@ -47,8 +47,14 @@ export class Past {
   readonly metrics: Metrics;
   /** Why the last reading failed. */
   failed = $state<string>();
+  /** Whether what is wanted now was not read yet. */
+  busy = $state(false);
 
-  constructor(private readonly transport: Transport) {
+  constructor(
+    private readonly transport: Transport,
+    /** Hears what each reading came to. */
+    private readonly told: (found: 'some' | 'none' | Error) => void = () => undefined,
+  ) {
     this.metrics = new Metrics(transport);
   }
 
@@ -63,6 +69,7 @@ export class Past {
     held: () => boolean,
   ): () => void {
     let ended = false;
+    this.busy = true;
     let timer: ReturnType<typeof setTimeout> | undefined;
     const read = async (): Promise<void> => {
       // A span is read as finely as the engine gives it.
@@ -78,18 +85,22 @@ export class Past {
           if (ended) return;
           this.metrics.load(answer);
           this.failed = undefined;
+          this.told(answer.series.length > 0 ? 'some' : 'none');
           if (typeof reach !== 'number') step = answer.step;
         } catch (error) {
           if (ended) return;
           this.failed = error instanceof Error ? error.message : String(error);
+          this.told(new Error(this.failed));
         }
       }
+      if (!ended) this.busy = false;
       const again = due(reach, step, this.failed !== undefined);
       if (!ended && again !== undefined) timer = setTimeout(() => void read(), again);
     };
     void read();
     return () => {
       ended = true;
+      this.busy = false;
       clearTimeout(timer);
     };
   }

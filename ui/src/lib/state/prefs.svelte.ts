@@ -16,6 +16,8 @@ interface Stored {
   theme: Theme;
   density: Density;
   range: Range;
+  /** Whether charts draw the day before beside what they show. */
+  compare: boolean;
   notify: boolean;
   group: string;
   /** View → its columns. */
@@ -29,6 +31,7 @@ const DEFAULTS: Stored = {
   theme: 'system',
   density: 'compact',
   range: 30,
+  compare: false,
   notify: true,
   group: 'attention',
   columns: {},
@@ -78,6 +81,13 @@ class Prefs {
   }
   set range(range: Range) {
     this.#set({ range });
+  }
+
+  get compare(): boolean {
+    return this.#stored.compare;
+  }
+  set compare(compare: boolean) {
+    this.#set({ compare });
   }
 
   get notify(): boolean {
