@@ -3,6 +3,8 @@ import {
   broken,
   cluster,
   gaps,
+  happenedAt,
+  happenedBy,
   nearest,
   sentence,
   shifted,
@@ -92,13 +94,37 @@ describe('model', () => {
     expect(worst(lines.slice(0, 8))).toHaveLength(8);
   });
 
-  it('clusters marks of a kind only when there are more than a dozen', () => {
-    const marks = (n: number): Mark[] =>
-      Array.from({ length: n }, (_, i) => ({ at: i * 100, kind: 'exit', label: String(i) }));
-    expect(cluster(marks(12), 0, 60_000)).toHaveLength(12);
-    const few = cluster(marks(30), 0, 60_000);
-    expect(few.reduce((n, mark) => n + mark.count, 0)).toBe(30);
-    expect(few.length).toBeLessThanOrEqual(12);
+  describe('marks', () => {
+    const mark = (at: number, label: string, kind: Mark['kind'] = 'exit'): Mark => ({ at, kind, label });
+
+    it('that lie on each other are one with a count, each kind its own; beyond a dozen those that stand together', () => {
+      const close = [mark(100, 'a'), mark(120, 'b'), mark(130, 'c', 'config'), mark(900, 'd')];
+      expect(cluster(close, 0, 60_000).map(({ at, kind, count, labels }) => [at, kind, count, labels])).toEqual([
+        [100, 'exit', 2, ['a', 'b']],
+        [130, 'config', 1, ['c']],
+        [900, 'exit', 1, ['d']],
+      ]);
+      const many = (n: number) => Array.from({ length: n }, (_, i) => mark(i * 1_000, String(i)));
+      expect(cluster(many(12), 0, 60_000)).toHaveLength(12);
+      const few = cluster(many(60), 0, 60_000);
+      expect(few.reduce((n, { count }) => n + count, 0)).toBe(60);
+      expect(few.length).toBeLessThanOrEqual(12);
+    });
+
+    it('are said where the cursor is, and in the row of a table that follows them', () => {
+      const marks = [mark(1_000, 'x'), mark(1_001, 'x'), mark(1_002, 'r2', 'config'), mark(50_000, 'y')];
+      const flags = cluster(marks, 0, 60_000);
+      expect(happenedAt(flags, 1_200, 0, 60_000)).toBe('x ×2; r2');
+      expect([happenedAt(flags, 30_000, 0, 60_000), happenedAt(flags, null, 0, 60_000)]).toEqual(['', '']);
+      expect(happenedBy([40_000, 20_000, 500], marks)).toEqual(['y', 'x ×2; r2', '']);
+      expect(
+        happenedBy(
+          [40_000],
+          'abcde'.split('').map((label) => mark(1, label)),
+        ),
+      ).toEqual(['a; b; c; 2 more']);
+      expect(happenedBy([], marks)).toEqual([]);
+    });
   });
 
   it('lets no two numbers of a lane lie on each other, and a failure among them stays one', () => {

@@ -20,13 +20,30 @@ export interface Limit {
   word: string;
 }
 
+/** What marks are of; each kind is drawn in its own colour and its own dashes. */
+export const MARK_KINDS = ['config', 'exit', 'breaker', 'alert', 'workflow'] as const;
+export type MarkKind = (typeof MARK_KINDS)[number];
+
 /** Something that happened at a moment, drawn through all strips. */
 export interface Mark {
   at: number;
-  /** Changes of configuration are drawn in the accent, ends of a process dotted in violet. */
-  kind: 'config' | 'exit' | 'start';
+  kind: MarkKind;
   label: string;
 }
+
+/** Marks of a kind that lie on each other, as one. */
+export interface Flag extends Mark {
+  count: number;
+  /** What each says, the first one first. */
+  labels: string[];
+}
+
+/** Marks nearer to each other than this share of the window lie on each other. */
+const ON_EACH_OTHER = 0.004;
+/** The cursor is on a mark that is no further away than this share of the window. */
+const AT_CURSOR = 0.006;
+/** Labels that are said of one place. */
+const MOST_SAID = 3;
 
 /** More marks than this in view are drawn as one with a count. */
 export const MARKS_IN_VIEW = 12;
@@ -227,18 +244,51 @@ function hasValue(lines: readonly Line[], index: number): boolean {
   return false;
 }
 
-/** Marks that lie in view; beyond a dozen, those that stand together become one with their count. */
-export function cluster(marks: readonly Mark[], from: number, to: number): (Mark & { count: number })[] {
+/** Marks that lie in view; those of a kind that lie on each other are one with its count, and beyond a dozen those that stand together, too. */
+export function cluster(marks: readonly Mark[], from: number, to: number): Flag[] {
   const inView = marks.filter((mark) => mark.at >= from && mark.at <= to).sort((a, b) => a.at - b.at);
-  if (inView.length <= MARKS_IN_VIEW) return inView.map((mark) => ({ ...mark, count: 1 }));
-  const width = (to - from) / MARKS_IN_VIEW;
-  const out: (Mark & { count: number })[] = [];
-  for (const mark of inView) {
-    const last = out.findLast((other) => other.kind === mark.kind);
-    if (last && mark.at - last.at < width) last.count += 1;
-    else out.push({ ...mark, count: 1 });
+  const joined = (width: number): Flag[] => {
+    const out: Flag[] = [];
+    for (const mark of inView) {
+      const last = out.findLast((other) => other.kind === mark.kind);
+      if (last && mark.at - last.at < width) {
+        last.count += 1;
+        last.labels.push(mark.label);
+      } else out.push({ ...mark, count: 1, labels: [mark.label] });
+    }
+    return out;
+  };
+  const few = joined((to - from) * ON_EACH_OTHER);
+  return few.length <= MARKS_IN_VIEW ? few : joined((to - from) / MARKS_IN_VIEW);
+}
+
+/** What happened where the cursor is, in words; empty where nothing did. */
+export function happenedAt(flags: readonly Flag[], at: number | null, from: number, to: number): string {
+  if (at === null) return '';
+  return said(flags.filter((flag) => Math.abs(flag.at - at) <= (to - from) * AT_CURSOR).flatMap((flag) => flag.labels));
+}
+
+/** Labels in a row; the same one again is counted, and of many the first few are said. */
+function said(labels: readonly string[]): string {
+  const times = new Map<string, number>();
+  for (const label of labels) times.set(label, (times.get(label) ?? 0) + 1);
+  const all = [...times].map(([label, count]) => (count > 1 ? `${label} ×${count}` : label));
+  const rest = all.length - MOST_SAID;
+  return rest > 0 ? `${all.slice(0, MOST_SAID).join('; ')}; ${rest} more` : all.join('; ');
+}
+
+/** What happened between the rows of a table, whose times fall: a row has what came after the next one below it. */
+export function happenedBy(rows: readonly number[], marks: readonly Mark[]): string[] {
+  const labels = rows.map((): string[] => []);
+  for (const mark of [...marks].sort((a, b) => a.at - b.at)) {
+    // Of the rows that are not before the mark the last, or the newest for what came after all of them.
+    const row = Math.max(
+      0,
+      rows.findLastIndex((at) => at >= mark.at),
+    );
+    labels[row]?.push(mark.label);
   }
-  return out;
+  return labels.map(said);
 }
 
 /** The index of the time nearest to `at`, or -1 when there is none. */

@@ -1,3 +1,14 @@
+import type { MarkKind } from './model';
+
+/** How each kind of mark is drawn: a colour of the page, and dashes that tell it apart without one. */
+export const MARKS: Readonly<Record<MarkKind, { word: string; color: string; dash: readonly number[] }>> = {
+  config: { word: 'config change', color: '--accent', dash: [] },
+  exit: { word: 'exit', color: '--rst-g', dash: [3, 3] },
+  breaker: { word: 'breaker', color: '--fail-g', dash: [8, 3] },
+  alert: { word: 'alert', color: '--deg-g', dash: [8, 3, 2, 3] },
+  workflow: { word: 'workflow', color: '--text-2', dash: [1, 4] },
+};
+
 /** Colours and faces of the page, read for a canvas, which knows no custom properties. */
 export interface Palette {
   lines: string[];
@@ -7,8 +18,7 @@ export interface Palette {
   gap: string;
   gapLine: string;
   limit: string;
-  accent: string;
-  exit: string;
+  marks: Record<MarkKind, string>;
   sheet: string;
   font: string;
 }
@@ -27,8 +37,13 @@ function read(): Palette {
     gap: value('--ch-gap'),
     gapLine: value('--line-2'),
     limit: value('--ch-limit'),
-    accent: value('--accent'),
-    exit: value('--rst-g'),
+    marks: {
+      config: value(MARKS.config.color),
+      exit: value(MARKS.exit.color),
+      breaker: value(MARKS.breaker.color),
+      alert: value(MARKS.alert.color),
+      workflow: value(MARKS.workflow.color),
+    },
     sheet: value('--bg-sheet'),
     font: `10.5px ${getComputedStyle(document.body).fontFamily}`,
   };

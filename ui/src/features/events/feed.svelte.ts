@@ -1,4 +1,5 @@
 import type { Event } from '$lib/contract';
+import { concerns } from '$lib/fleet/marks';
 import { CallError } from '$lib/transport';
 import type { Model } from '$lib/state/model';
 
@@ -68,12 +69,4 @@ export class Feed {
     if (added.length === 0) return;
     this.list = [...this.list, ...added].sort((a, b) => b.seq - a.seq).slice(0, MOST);
   }
-}
-
-/** Whether an event is of this server; a change of the configuration is of every server that it names. */
-export function concerns(event: Event, server: string): boolean {
-  if (event.server !== undefined) return event.server === server;
-  if (event.kind !== 'config:applied') return false;
-  const name = new RegExp(`(^|[^\\w.-]|servers\\.)${server.replace(/[.]/g, '\\.')}($|[^\\w-])`);
-  return event.changes.some((change) => name.test(change));
 }

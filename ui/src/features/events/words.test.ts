@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import type { Event } from '$lib/contract';
-import { concerns } from './feed.svelte';
+import { concerns } from '$lib/fleet/marks';
 import { say } from './words';
 
 describe('events', () => {

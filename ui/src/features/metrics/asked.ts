@@ -70,6 +70,15 @@ export function words(asked: Asked): string {
   return asked.quantile === undefined ? text : `quantile ${asked.quantile} of ${text}`;
 }
 
+/** Servers that lines are of, by their labels or by what was asked for: charts mark what happened to them. */
+export function serversOf(asked: Asked, lines: readonly { key: string }[]): string[] {
+  const named = new Set(asked.labels.flatMap(({ label, is, values }) => (label === 'server' && is ? values : [])));
+  if (named.size === 0)
+    for (const { key } of lines)
+      for (const [label, value] of JSON.parse(key) as [string, string][]) if (label === 'server') named.add(value);
+  return [...named];
+}
+
 /** What the values are counted in, as far as the name says it; seconds are shown in milliseconds. */
 export function unitOf(asked: Asked): { unit: Unit; times: number } {
   const bare = asked.metric.replace(/_(total|bucket|sum|count)$/, '');

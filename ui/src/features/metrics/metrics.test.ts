@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { linesOf } from './answer.svelte';
-import { csv, first, isAsked, over, unitOf, words, type Asked } from './asked';
+import { csv, first, isAsked, over, serversOf, unitOf, words, type Asked } from './asked';
 import { exported, imported, moved, type Pin } from './board';
 
 describe('a question', () => {
@@ -70,6 +70,14 @@ it('lines are named by the labels in which they differ', () => {
   expect(lines.map(({ label }) => label)).toEqual(['a', 'b · z']);
   expect(lines[0]?.values).toEqual([1_000, null]);
   expect(linesOf(first('x'), { times: [0], lines: answer.lines.slice(0, 1) })[0]?.label).toBe('x');
+});
+
+it('what happened to a server is marked where lines are of it', () => {
+  const lines = [{ key: '[["job","x"],["server","a"]]' }, { key: '[["server","b"]]' }, { key: '[["job","c"]]' }];
+  expect(serversOf(first('x'), lines)).toEqual(['a', 'b']);
+  const asked = { ...first('x'), labels: [{ label: 'server', is: true, values: ['z'] }] };
+  expect(serversOf(asked, [{ key: '[]' }])).toEqual(['z']);
+  expect(serversOf({ ...first('x'), labels: [{ label: 'server', is: false, values: ['z'] }] }, [])).toEqual([]);
 });
 
 it('a table of values is safe to open', () => {

@@ -1,14 +1,22 @@
+import { MARKED } from '$lib/fleet/marks';
 import type { Event, EventQuery } from '$lib/contract';
 import type { Transport } from '$lib/transport';
 
 const MOST = 2_000;
-/** What charts mark: read apart, so that a storm of starts and checks does not push it out. */
-const MARKED = ['server:restarting', 'server:failed', 'server:stopped', 'config:applied'];
+/** Events of a page, as many as the engine gives. */
+const PAGE = 1_000;
+/** What is marked, at most; read apart, so that a storm of starts and checks does not push it out. */
+const MOST_MARKED = 5 * PAGE;
 
 /** The newest events, newest first, at most 2,000: what screens show beside charts. Older ones are read on demand. */
 export class Events {
   list = $state.raw<Event[]>([]);
   loaded = $state(false);
+  /** What charts mark, newest first: the newest page of it, and as far back as was asked for. */
+  marked = $state.raw<Event[]>([]);
+  /** Whether nothing older is marked, or no more is read. */
+  #whole = false;
+  #reading = false;
   #listeners = new Set<(event: Event) => void>();
 
   constructor(private readonly transport: Transport) {}
@@ -25,9 +33,13 @@ export class Events {
           .call('events.read', query)
           .then((page) => {
             if (!ended) this.add(page.events, false);
+            return page;
           })
           .catch(() => undefined);
-      void Promise.all([read({ limit: 300 }), read({ kinds: MARKED, limit: 500 })]).finally(() => (this.loaded = true));
+      const marks = read({ kinds: MARKED, limit: PAGE }).then((page) => {
+        if (page?.more === false) this.#whole = true;
+      });
+      void Promise.all([read({ limit: 300 }), marks]).finally(() => (this.loaded = true));
     });
     return () => {
       ended = true;
@@ -42,8 +54,34 @@ export class Events {
     return () => this.#listeners.delete(on);
   }
 
+  /** Reads what charts mark back to this moment, a page at a time. */
+  async reach(from: number): Promise<void> {
+    if (this.#reading) return;
+    this.#reading = true;
+    try {
+      for (;;) {
+        const oldest = this.marked.at(-1);
+        if (this.#whole || oldest === undefined || oldest.at <= from) return;
+        const page = await this.transport.call('events.read', { kinds: MARKED, before: oldest.seq, limit: PAGE });
+        this.#whole = !page.more || page.events.length === 0 || this.marked.length + PAGE > MOST_MARKED;
+        this.#mark(page.events);
+      }
+    } catch {
+      // What was read is drawn; the next look reads on.
+    } finally {
+      this.#reading = false;
+    }
+  }
+
+  #mark(events: readonly Event[]): void {
+    const known = new Set(this.marked.map((event) => event.seq));
+    const added = events.filter((event) => MARKED.includes(event.kind) && !known.has(event.seq));
+    if (added.length > 0) this.marked = [...this.marked, ...added].sort((a, b) => b.seq - a.seq).slice(0, MOST_MARKED);
+  }
+
   /** Joins events in by their position; `fresh` ones are told to listeners. */
   add(events: readonly Event[], fresh: boolean): void {
+    this.#mark(events);
     const known = new Set(this.list.map((event) => event.seq));
     const added = events.filter((event) => !known.has(event.seq));
     if (added.length === 0) return;
