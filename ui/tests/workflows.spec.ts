@@ -139,7 +139,7 @@ test('a run is started from the gallery, watched, approved, fails, is tried agai
   await expect(why).toContainText('1 step that needs it never started');
   await why.getByRole('button', { name: 'Show check' }).click();
   const step = panel.getByRole('complementary', { name: 'Step check' });
-  await expect(step.getByRole('region', { name: 'Error' })).toContainText('no file named allowed');
+  await expect(step.getByRole('region', { name: 'Error', exact: true })).toContainText('no file named allowed');
   await expect(step.getByRole('region', { name: 'Tries' }).getByRole('listitem')).toHaveCount(2);
   await isAccessible(panel, 'a step that failed');
   await panel.screenshot({ path: info.outputPath('failed.png') });
@@ -241,7 +241,7 @@ test('a definition is written with its faults told as it is typed, runs by its s
   test.slow();
   const main = panel.getByRole('main');
   await go(panel, '#/workflows');
-  await main.getByRole('link', { name: 'New workflow' }).click();
+  await panel.getByRole('link', { name: 'New workflow' }).click();
   const text = main.getByRole('textbox', { name: 'Definition' });
   const findings = main.getByRole('list', { name: 'Findings' });
   const save = main.getByRole('button', { name: 'Save …' });
@@ -289,7 +289,7 @@ steps:
   await expect(panel).toHaveURL(/#\/workflows\/runs\/\d+$/);
   await node(panel, 'talk').click();
   const step = panel.getByRole('complementary', { name: 'Step talk' });
-  const log = step.getByRole('region', { name: 'Log' });
+  const log = step.getByRole('region', { name: 'Log', exact: true });
   await expect(log).toContainText('it begins');
   await expect(log).toContainText('so far');
   await expect(node(panel, 'talk')).toHaveAttribute('data-state', 'running');
