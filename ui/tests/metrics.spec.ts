@@ -73,3 +73,61 @@ test('a metric is picked, narrowed, written out and pinned; the board is kept, m
   await main.getByLabel('File of a board').setInputFiles(file);
   await expect(charts).toHaveCount(2);
 });
+
+test('charts are zoomed by keys and by an address, stand still, and say what happened', async ({ panel, engine }) => {
+  test.slow();
+  const pid = await process(engine, 'steady');
+  await go(panel, '#/servers/steady');
+  const main = panel.getByRole('main');
+  const memory = panel.getByRole('img', { name: /^Memory per replica/ });
+  await expect(memory).toHaveAccessibleName(/Now replica 1 [\d.]+ MiB/);
+
+  // Keys of the chart that has the focus; the same key elsewhere on the page would scale the server.
+  await memory.focus();
+  await panel.keyboard.press('End');
+  await panel.keyboard.press('+');
+  const zoomed = panel.getByRole('button', { name: /^Zoomed/ });
+  await expect(zoomed).toBeVisible();
+  await expect(panel).toHaveURL(/from=\d+&to=\d+/);
+  const [from, to] = ['from', 'to'].map((name) => Number(new URLSearchParams(panel.url().split('?').pop()).get(name)));
+  expect((to ?? 0) - (from ?? 0)).toBeGreaterThanOrEqual(10_000);
+  await expect(memory).toHaveAccessibleName(/ At its end replica 1 [\d.]+ MiB/);
+  await expect(memory).toBeFocused();
+  await isAccessible(panel, 'a zoomed chart');
+
+  // Ticks do not move it; keys do.
+  const address = panel.url();
+  const said = await memory.getAttribute('aria-label');
+  const ticks = async () => {
+    const { times } = await engine.call<{ times: number[] }>('metrics.query', { metrics: ['rss_bytes'] });
+    return times;
+  };
+  const last = (await ticks()).at(-1) ?? 0;
+  await expect.poll(async () => (await ticks()).filter((time) => time > last).length).toBeGreaterThan(1);
+  expect(panel.url()).toBe(address);
+  expect((await memory.getAttribute('aria-label'))?.split('.')[0]).toBe(said?.split('.')[0]);
+  await panel.keyboard.press('Shift+ArrowLeft');
+  await expect(panel).not.toHaveURL(address);
+  await panel.keyboard.press('0');
+  await expect(zoomed).toHaveCount(0);
+  await expect(panel).not.toHaveURL(/from=/);
+
+  // A link opens the same span, in the explorer too, and goes back to what is new.
+  await go(panel, `#/servers/steady?from=${from}&to=${to}`);
+  await panel.reload();
+  await expect(memory).toHaveAccessibleName(/ At its end /);
+  const q = '{"metric":"flotilla_rss_bytes","labels":[],"function":"mean"}';
+  await go(panel, `#/metrics?${new URLSearchParams({ q, from: String(from), to: String(to) })}`);
+  await expect(panel.getByRole('img', { name: /^flotilla_rss_bytes, .* At its end / })).toBeVisible();
+  await zoomed.click();
+  await expect(panel.getByRole('img', { name: /^flotilla_rss_bytes, last/ })).toBeVisible();
+
+  // What happened stands in the table.
+  globalThis.process.kill(pid, 'SIGKILL');
+  await go(panel, '#/servers/steady');
+  await expect(main.getByText('exit', { exact: true })).toBeVisible();
+  await main.getByRole('button', { name: 'As table' }).click();
+  await expect(main.getByRole('columnheader', { name: 'What happened' })).toBeVisible();
+  await expect(main.getByRole('cell', { name: /#1 SIGKILL/ })).toBeVisible();
+  await isAccessible(panel, 'a table with what happened');
+});

@@ -118,3 +118,21 @@ test('an answer of the store is all there is, from its first value to its newest
   expect(metrics.fold({ metric: 'cpu_percent' }, 3_600_000)).toEqual([1, null, 7]);
   expect(metrics.span(3_600_000, 30_000)).toEqual({ from: -30_000, to: 30_000 });
 });
+
+test('a span stands still: ticks after it neither move it nor are read by it, and it is whole while its beginning is here', () => {
+  const { metrics, tick } = begun();
+  for (let i = 0; i < 5; i += 1) tick(10_000 + i * 2_000, [1, i]);
+  const span = { from: 12_000, to: 15_000 };
+  const seen = () => [metrics.times(span), metrics.values({ metric: 'cpu_percent', server: 'a', instance: 1 }, span)];
+  expect(seen()).toEqual([
+    [12_000, 14_000],
+    [1, 2],
+  ]);
+  metrics.pause();
+  tick(20_000, [1, 9]);
+  expect(seen()).toEqual([
+    [12_000, 14_000],
+    [1, 2],
+  ]);
+  expect([metrics.has(span), metrics.has({ from: 7_000, to: 15_000 })]).toEqual([true, false]);
+});

@@ -47,8 +47,8 @@ export class Past {
   readonly metrics: Metrics;
   /** Why the last reading failed. */
   failed = $state<string>();
-  /** Whether what is wanted now was not read yet. */
-  busy = $state(false);
+  /** What was read, or failed to be: until it is what is wanted, that is under way. */
+  done = $state.raw<number | Zoom>();
 
   constructor(
     private readonly transport: Transport,
@@ -69,7 +69,6 @@ export class Past {
     held: () => boolean,
   ): () => void {
     let ended = false;
-    this.busy = true;
     let timer: ReturnType<typeof setTimeout> | undefined;
     const read = async (): Promise<void> => {
       // A span is read as finely as the engine gives it.
@@ -93,14 +92,13 @@ export class Past {
           this.told(new Error(this.failed));
         }
       }
-      if (!ended) this.busy = false;
+      if (!ended) this.done = reach;
       const again = due(reach, step, this.failed !== undefined);
       if (!ended && again !== undefined) timer = setTimeout(() => void read(), again);
     };
     void read();
     return () => {
       ended = true;
-      this.busy = false;
       clearTimeout(timer);
     };
   }
