@@ -385,7 +385,9 @@ impl Book {
     #[must_use]
     pub fn rules(&self) -> Vec<RuleView> {
         let holds = |rule: &AlertRule| self.rules.iter().any(|it| it.spec.name == rule.name);
-        let off = standard().into_iter().filter(|rule| !holds(rule));
+        let off = standard().into_iter().filter(|rule| {
+            self.spec.defaults && self.spec.disabled.contains(&rule.name) && !holds(rule)
+        });
         let off = off.map(|rule| RuleView {
             rule,
             standard: true,
