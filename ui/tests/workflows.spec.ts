@@ -267,7 +267,7 @@ steps:
   await expect(asks).toContainText('+  - id: talk');
   await isAccessible(panel, 'what is kept of a definition');
   await asks.getByRole('button', { name: 'Save' }).click();
-  await expect(panel).toHaveURL(/#\/workflows\/ticker$/);
+  await expect(panel).toHaveURL(/#\/workflows\/definitions\/ticker$/);
   expect(readFileSync(join(engine.home, 'workflows', 'ticker.yaml'), 'utf8')).toBe(definition);
 
   // What starts it, and its switch.
@@ -283,7 +283,7 @@ steps:
   await expect(row).toContainText(/in \d+/);
 
   // Its command is read while it writes, and after it failed.
-  await go(panel, '#/workflows/ticker');
+  await go(panel, '#/workflows/definitions/ticker');
   await main.getByRole('button', { name: 'Run', exact: true }).click();
   await panel.getByRole('alertdialog').getByRole('button', { name: 'Confirm 1 command and run' }).click();
   await expect(panel).toHaveURL(/#\/workflows\/runs\/\d+$/);
@@ -313,7 +313,7 @@ steps:
   await defined.getByRole('button', { name: 'Close' }).last().click();
 
   // A template says what its steps give.
-  await go(panel, '#/workflows/security-audit');
+  await go(panel, '#/workflows/definitions/security-audit');
   await main.getByRole('tab', { name: 'Sample output' }).click();
   await expect(main.getByRole('region', { name: 'check_secrets' })).toContainText('"findings"');
   await isAccessible(panel, 'sample output');
