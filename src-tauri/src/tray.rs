@@ -215,7 +215,8 @@ async fn follow(app: &AppHandle, link: &Link, tray: &TrayIcon, shown: &mut Summa
                 servers.extend(delta.servers.into_iter().map(|s| (s.id().clone(), s)));
                 servers.retain(|id, _| !delta.removed.contains(id));
             }
-            Update::Events { .. } | Update::Logs { .. } | Update::Series { .. } => continue,
+            // None of these is of this feed.
+            _ => continue,
         }
         show(app, tray, shown, Summary::of(servers.values()));
     }

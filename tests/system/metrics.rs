@@ -4,7 +4,10 @@
 use crate::gateway::Client;
 use flotilla_contract::{
     ErrorCode,
-    command::{MetricsQuery, MetricsRange, MetricsSeries, MetricsTargets, SecretSet, SecretsSet},
+    command::{
+        MetricsNames, MetricsQuery, MetricsRange, MetricsSeries, MetricsTargets, SecretSet,
+        SecretsSet,
+    },
     metric::{LabelMatch, Metric, MetricQuery, RangeQuery, SeriesQuery, Sum},
     state::Status,
 };
@@ -719,6 +722,26 @@ async fn charts_are_read_from_a_prometheus_that_the_file_names() {
         })
         .await
         .expect("an answer");
+    assert_eq!(page.total, 1);
+    // What the engine alone knows is listed beside it, and found.
+    let names = bed.run::<MetricsNames>(Default::default()).await;
+    let names: Vec<String> = names
+        .expect("names")
+        .into_iter()
+        .map(|it| it.name)
+        .collect();
+    for name in [
+        "flotilla_rss_bytes",
+        "up",
+        "mcp_instance_resident_memory_bytes",
+    ] {
+        assert_eq!(names.iter().filter(|it| *it == name).count(), 1, "{name}");
+    }
+    let own = SeriesQuery {
+        metric: Some("flotilla_rss_bytes".into()),
+        ..SeriesQuery::default()
+    };
+    let page = bed.run::<MetricsSeries>(own).await.expect("an answer");
     assert_eq!(page.total, 1);
 
     drop(prometheus);

@@ -90,16 +90,22 @@ async fn a_workflow_works_with_commands_files_tools_and_the_fleet() {
   - { id: call, uses: tool/calc__echo, needs: [read], with: { text: 'n is ${{ steps.read.outputs.n }}' } }
   - { id: again, uses: fleet/restart, needs: [call], with: { servers: [calc] } }
   - { id: tell, uses: notify, needs: [again], with: { message: 'n is ${{ steps.read.outputs.n }}' } }
+  - { id: machine, uses: monitor, with: { checks: { load: false }, alert_threshold: { memory: 0 } } }
+  - { id: keep, uses: fleet/backup, needs: [tell] }
 ");
     let said = bed.cli_says(0, &["--json", "workflow", "run", "all", "--wait", "--yes"]);
     let run: RunSummary = serde_json::from_str(&said).expect("a summary");
     assert_eq!(
         (run.state, run.ended),
-        (RunState::Completed, 5),
+        (RunState::Completed, 7),
         "{:?}",
         view(&bed, run.run).await
     );
     assert_eq!(output(&bed, run.run, "read").await["json"], 42);
+    let machine = output(&bed, run.run, "machine").await;
+    assert_eq!(machine["alerts"][0]["check"], "memory", "{machine}");
+    assert!(machine.get("load").is_none(), "{machine}");
+    a_home_is_made_anew_of_its_backup(&bed, &run, &output(&bed, run.run, "keep").await).await;
     let query = EventQuery {
         kinds: vec!["workflow:notice".into()],
         ..EventQuery::default()
@@ -120,6 +126,35 @@ async fn a_workflow_works_with_commands_files_tools_and_the_fleet() {
         said.contains("steps.a.needs: no step has the id or name \"b\""),
         "{said}"
     );
+}
+
+async fn a_home_is_made_anew_of_its_backup(bed: &Bed, run: &RunSummary, kept: &Value) {
+    let files: Vec<&str> = kept["files"]
+        .as_array()
+        .expect("files")
+        .iter()
+        .filter_map(|file| file["path"].as_str())
+        .collect();
+    for file in ["fleet.toml", "control.db", "runs.db", "workflows/all.yaml"] {
+        assert!(files.contains(&file), "{kept}");
+    }
+    let workspace = bed.home().join("runs").join(run.run.to_string());
+    let backup = workspace.join(kept["path"].as_str().expect("a folder"));
+    let mut other = Bed::new("").await;
+    other.kill_engine();
+    fs::remove_dir_all(other.home()).expect("an empty place");
+    let copied = Command::new("cp")
+        .arg("-r")
+        .arg(&backup)
+        .arg(other.home())
+        .status();
+    assert!(copied.expect("cp").success());
+    other.start_engine().await;
+    assert_eq!(other.server("calc").await.id().as_str(), "calc");
+    // The run that made it was at work then.
+    let seen = view(&other, run.run).await;
+    assert_eq!(seen.summary.workflow, "all");
+    assert_eq!(state(&seen, "tell"), StepState::Completed);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

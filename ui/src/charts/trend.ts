@@ -64,7 +64,7 @@ export function rise(
   return { perDay: slope * DAY_MS, rising: up / slopes.length };
 }
 
-function median(values: readonly number[]): number {
+export function median(values: readonly number[]): number {
   const sorted = [...values].sort((a, b) => a - b);
   const middle = sorted.length >> 1;
   const upper = sorted[middle] ?? 0;

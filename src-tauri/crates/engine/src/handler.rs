@@ -62,6 +62,11 @@ const PAGE_TIME: Duration = Duration::from_secs(5);
 /// How long a server that is taken out may take to stop before the answer.
 const REMOVE: Duration = Duration::from_secs(15);
 
+/// What the engine alone knows is in its own store, whoever is asked for the rest.
+fn is_own(metric: &str) -> bool {
+    metric.starts_with("flotilla_")
+}
+
 fn store(error: flotilla_store::Error) -> WireError {
     WireError::new(ErrorCode::Store, error.to_string())
 }
@@ -662,7 +667,15 @@ impl Handler for Core {
 
     async fn metrics_names(&self, _: &Caller, _: Empty) -> Result<Vec<MetricName>, WireError> {
         match self.prometheus().await? {
-            Some(source) => source.names().await,
+            Some(source) => {
+                let mut names = source.names().await?;
+                names.retain(|metric| !is_own(&metric.name));
+                // Without a store there are none of ours.
+                let own = self.kept().map(|kept| kept.names()).unwrap_or_default();
+                names.extend(own.into_iter().filter(|metric| is_own(&metric.name)));
+                names.sort_by(|a, b| a.name.cmp(&b.name));
+                Ok(names)
+            }
             None => Ok(self.kept()?.names()),
         }
     }
@@ -672,7 +685,8 @@ impl Handler for Core {
         _: &Caller,
         params: SeriesQuery,
     ) -> Result<SeriesPage, WireError> {
-        match self.prometheus().await? {
+        let own = params.metric.as_deref().is_some_and(is_own);
+        match self.prometheus().await?.filter(|_| !own) {
             Some(source) => {
                 let most = params.limit.unwrap_or(kept::SERIES);
                 source.series(&params, most).await
@@ -686,8 +700,7 @@ impl Handler for Core {
         _: &Caller,
         params: RangeQuery,
     ) -> Result<RangeAnswer, WireError> {
-        // What the engine alone knows is in its own store.
-        let own = params.metric.starts_with("flotilla_");
+        let own = is_own(&params.metric);
         match self.prometheus().await?.filter(|_| !own) {
             Some(source) => source.range(&params).await,
             None => self.kept()?.range(params).await,

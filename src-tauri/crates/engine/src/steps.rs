@@ -211,6 +211,20 @@ pub(crate) async fn blocking(
         .map_err(failed)
 }
 
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct BackupTo {
+    to: Option<String>,
+}
+
+/// Copies what the home of the engine needs to be made anew into the workspace.
+pub(crate) async fn backup(core: &Core, work: &Work, place: Place) -> Result<Value, Failed> {
+    let BackupTo { to } = read(work.input.as_ref().clone())?;
+    let to = to.unwrap_or_else(|| format!("fleet-backup-{}", work.run));
+    let (home, config) = (core.home.path().to_owned(), core.config.path.clone());
+    blocking(move || work::backup_home(&home, &config, &to, &place)).await
+}
+
 /// A verb on servers that is more than one command; `None` for those that are.
 pub(crate) async fn of_fleet(
     core: &Arc<Core>,

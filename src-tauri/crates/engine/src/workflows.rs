@@ -919,6 +919,10 @@ impl Doer {
                 let (place, input) = (self.place(core, work).await?, Arc::clone(&work.input));
                 steps::blocking(move || work::file(&input, &place)).await
             }
+            Uses::Monitor => {
+                let (place, input) = (self.place(core, work).await?, Arc::clone(&work.input));
+                steps::blocking(move || work::monitor(&input, &place)).await
+            }
             Uses::Http => self.asked(core, work).await?.http(&stop).await,
             Uses::Agent { agent, capability } => {
                 let skill = steps::may(core, agent, capability)?;
@@ -928,6 +932,10 @@ impl Doer {
                     .await
             }
             Uses::Tool { server, tool } => steps::tool(core, work, server, tool, &stop).await,
+            Uses::Fleet(FleetVerb::Backup) => {
+                let place = self.place(core, work).await?;
+                steps::backup(core, work, place).await
+            }
             Uses::Fleet(verb) => fleet(core, work, *verb, stop).await,
             Uses::Workflow(name) => workflow(core, work, name, stop).await,
             uses => Err(Failed::new(

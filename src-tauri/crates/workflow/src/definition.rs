@@ -159,7 +159,7 @@ pub struct Step {
     /// What it is for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub description: Option<String>,
-    /// What does the work: `tool/SERVER__TOOL`, `shell`, `http`, `fleet/VERB`, `file`, `data`, `notify`, `approval`, `wait`,
+    /// What does the work: `tool/SERVER__TOOL`, `shell`, `http`, `fleet/VERB`, `file`, `data`, `monitor`, `notify`, `approval`, `wait`,
     /// `workflow/NAME`, or `AGENT/CAPABILITY`.
     pub uses: String,
     /// What it is given. `${{ … }}` in a text is an expression; a text that is nothing else keeps the type of its value.

@@ -22,6 +22,8 @@ pub enum Uses {
     File,
     /// A value worked out from other values.
     Data,
+    /// How this machine is.
+    Monitor,
     /// A line for people.
     Notify,
     /// A person says yes or no.
@@ -62,6 +64,8 @@ pub enum FleetVerb {
     Measure,
     /// Check this machine.
     Doctor,
+    /// Copy what the home of the engine needs to be made anew.
+    Backup,
 }
 
 const VERBS: &[(&str, FleetVerb)] = &[
@@ -75,6 +79,7 @@ const VERBS: &[(&str, FleetVerb)] = &[
     ("call", FleetVerb::Call),
     ("measure", FleetVerb::Measure),
     ("doctor", FleetVerb::Doctor),
+    ("backup", FleetVerb::Backup),
 ];
 
 impl Uses {
@@ -92,6 +97,7 @@ impl Uses {
             ("http", None) => Ok(Self::Http),
             ("file", None) => Ok(Self::File),
             ("data", None) => Ok(Self::Data),
+            ("monitor", None) => Ok(Self::Monitor),
             ("notify", None) => Ok(Self::Notify),
             ("approval", None) => Ok(Self::Approval),
             ("wait", None) => Ok(Self::Wait),
@@ -112,9 +118,10 @@ impl Uses {
                     format!("{text:?} names no verb; accepted are {}", words.join(", "))
                 }),
             ("workflow", Some(name)) if !name.is_empty() => Ok(Self::Workflow(name.to_owned())),
-            ("shell" | "http" | "file" | "data" | "notify" | "approval" | "wait", Some(_)) => {
-                Err(format!("{text:?} says too much; accepted is {kind}"))
-            }
+            (
+                "shell" | "http" | "file" | "data" | "monitor" | "notify" | "approval" | "wait",
+                Some(_),
+            ) => Err(format!("{text:?} says too much; accepted is {kind}")),
             (agent, Some(capability)) if !agent.is_empty() && !capability.is_empty() => {
                 Ok(Self::Agent {
                     agent: agent.to_owned(),
@@ -122,7 +129,7 @@ impl Uses {
                 })
             }
             _ => Err(format!(
-                "{text:?} is nothing that does work; accepted are shell, http, file, data, notify, approval, wait, tool/SERVER__TOOL, fleet/VERB, workflow/NAME and AGENT/CAPABILITY"
+                "{text:?} is nothing that does work; accepted are shell, http, file, data, monitor, notify, approval, wait, tool/SERVER__TOOL, fleet/VERB, workflow/NAME and AGENT/CAPABILITY"
             )),
         }
     }
@@ -160,6 +167,7 @@ impl fmt::Display for Uses {
             Self::Fleet(verb) => write!(f, "fleet/{verb}"),
             Self::File => f.write_str("file"),
             Self::Data => f.write_str("data"),
+            Self::Monitor => f.write_str("monitor"),
             Self::Notify => f.write_str("notify"),
             Self::Approval => f.write_str("approval"),
             Self::Wait => f.write_str("wait"),
@@ -180,6 +188,7 @@ mod tests {
             "http",
             "file",
             "data",
+            "monitor",
             "notify",
             "approval",
             "wait",
@@ -187,6 +196,7 @@ mod tests {
             "tool/a__b__c",
             "fleet/rolling-restart",
             "fleet/stop",
+            "fleet/backup",
             "workflow/nightly",
             "file-ops-000/file_operations",
         ] {

@@ -152,10 +152,12 @@ test('what a workflow touches is told from what its steps use', () => {
     planned('k', 'fleet/measure'),
     planned('l', 'web-scraper-000/scrape_web', { to: './fetched' }),
     planned('m', 'system-monitor-000/monitor_system'),
+    planned('n', 'fleet/backup'),
+    planned('o', 'monitor'),
   ];
   expect(touches({ steps })).toEqual([
     '2 commands on this machine, as your user',
-    'Writes files in its workspace: c, i and l',
+    'Writes files in its workspace: c, i and 2 more',
     'Calls tools of servers: db / count_all__rows',
     'Acts on the fleet: rolling restart',
     '1 step with HTTP requests',

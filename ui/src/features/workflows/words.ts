@@ -274,6 +274,7 @@ const KINDS: Record<string, string> = {
   shell: 'command on this machine',
   file: 'file operation in the workspace',
   data: 'value worked out',
+  monitor: 'look at this machine',
   notify: 'notice to people',
   approval: 'question to a person',
   wait: 'wait',
@@ -290,7 +291,7 @@ const CAPABILITIES: Record<string, string> = {
 };
 
 /** Verbs that only look. */
-const LOOKS = ['status', 'check', 'measure', 'doctor'];
+const LOOKS = ['status', 'check', 'measure', 'doctor', 'backup'];
 
 /** File operations that only look. */
 const READS = ['read', 'list', 'scan', 'compare', 'analyze_structure', 'sqlite_check'];
@@ -327,6 +328,8 @@ export function touches({ steps, confinement }: Pick<WorkflowPlan, 'steps' | 'co
       .flatMap(able)
       .filter(({ with: given }) => saved.some((field) => field in given)),
     ...kind('http').filter(({ with: given }) => 'to' in given),
+    ...kind('monitor').filter(({ with: given }) => 'output_file' in given),
+    ...kind('fleet/backup'),
   );
   if (files.length) lines.push(`Writes files in its workspace: ${names(files.map(({ id }) => id))}`);
   const tools = parts('tool').map((tool) => tool.replace('__', ' / '));

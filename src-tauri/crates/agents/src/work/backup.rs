@@ -1,14 +1,16 @@
 //! Copies of databases that can be trusted: made while others write, packed, restored on trial, kept for a while.
 
 use super::{
-    WorkError,
+    Place, WorkError,
     workspace::{Kind, Workspace},
 };
 use flate2::{Compression, read::MultiGzDecoder, write::GzEncoder};
 use serde_json::{Map, Value, json};
 use sqlx::{Connection as _, SqliteConnection, sqlite::SqliteConnectOptions};
 use std::{
+    fs::{self, File},
     io,
+    path::{Path, PathBuf},
     time::{Duration, SystemTime},
 };
 
@@ -24,15 +26,26 @@ const FILES: usize = 100_000;
 ///
 /// SQLite opens the paths by name: that they are inside the workspace is looked at before, not held while it works.
 pub(super) fn sqlite_copy(workspace: &Workspace, path: &str, to: &str) -> Result<Value, WorkError> {
-    let (failed_path, failed_to) = (
-        Workspace::failed("with.path", path),
-        Workspace::failed("with.to", to),
+    drop(
+        workspace
+            .read(path)
+            .map_err(Workspace::failed("with.path", path))?,
     );
-    drop(workspace.read(path).map_err(&failed_path)?);
+    let (bytes, tables) = copy_database(&workspace.full(path), workspace, to)?;
+    Ok(json!({ "success": true, "path": to, "bytes": bytes, "tables": tables }))
+}
+
+/// Copies a database of this machine into the workspace, and checks the copy: its bytes, and the rows of its tables.
+fn copy_database(
+    from: &Path,
+    workspace: &Workspace,
+    to: &str,
+) -> Result<(u64, Map<String, Value>), WorkError> {
+    let failed_to = Workspace::failed("with.to", to);
     // Made first, so that it is known to be inside: SQLite takes an empty file for a new one.
     drop(workspace.create_new(to).map_err(&failed_to)?);
     let target = workspace.full(to).display().to_string();
-    let copied = on_database(workspace, path, async |database: &mut SqliteConnection| {
+    let copied = on_database(from, async |database: &mut SqliteConnection| {
         sqlx::query("VACUUM INTO ?")
             .bind(target)
             .execute(database)
@@ -47,7 +60,91 @@ pub(super) fn sqlite_copy(workspace: &Workspace, path: &str, to: &str) -> Result
     let tables = checked(workspace, to)?;
     let bytes = workspace.read(to).and_then(|file| file.metadata());
     let bytes = bytes.map_err(failed_to)?.len();
-    Ok(json!({ "success": true, "path": to, "bytes": bytes, "tables": tables }))
+    Ok((bytes, tables))
+}
+
+/// Copies what a home needs to be made anew, into a folder that must not exist: the configuration as `fleet.toml`, the databases as they are at one
+/// moment each (checked, with the rows of their tables), the definitions of workflows. Not in it: secrets, logs, metrics, runs' workspaces.
+/// Gives `{success, path, files, bytes}`. Blocks.
+///
+/// # Errors
+/// `refused` for a folder outside of the workspace, `failed` when it exists, or something cannot be copied: then the folder is removed.
+pub fn backup_home(
+    home: &Path,
+    config: &Path,
+    to: &str,
+    place: &Place,
+) -> Result<Value, WorkError> {
+    let workspace = Workspace::open(place)?;
+    let failed_to = Workspace::failed("with.to", to);
+    if workspace.exists(to).map_err(&failed_to)? {
+        return Err(WorkError::failed(format!(
+            "with.to is {to:?}, which exists; accepted is a folder that does not"
+        )));
+    }
+    workspace.make(to).map_err(&failed_to)?;
+    let copied = copy_home(home, config, to, &workspace);
+    if copied.is_err() {
+        // Half a backup is none.
+        let _ = workspace.remove_all(to);
+    }
+    let files = copied?;
+    let bytes: u64 = files.iter().filter_map(|file| file["bytes"].as_u64()).sum();
+    Ok(json!({ "success": true, "path": to, "files": files, "bytes": bytes }))
+}
+
+fn copy_home(
+    home: &Path,
+    config: &Path,
+    to: &str,
+    workspace: &Workspace,
+) -> Result<Vec<Value>, WorkError> {
+    let mut files = Vec::new();
+    let mut texts = vec![(config.to_owned(), "fleet.toml".to_owned())];
+    for (name, path) in entries(home)? {
+        if name.ends_with(".db") {
+            let (bytes, tables) = copy_database(&path, workspace, &format!("{to}/{name}"))?;
+            files.push(json!({ "path": name, "bytes": bytes, "tables": tables }));
+        }
+    }
+    let workflows = home.join("workflows");
+    if workflows.is_dir() {
+        let folder = format!("{to}/workflows");
+        workspace
+            .make(&folder)
+            .map_err(Workspace::failed("with.to", &folder))?;
+        let found = entries(&workflows)?.into_iter();
+        let found = found.filter(|(name, path)| name.ends_with(".yaml") && path.is_file());
+        texts.extend(found.map(|(name, path)| (path, format!("workflows/{name}"))));
+    }
+    for (from, name) in texts {
+        let target = format!("{to}/{name}");
+        let bytes = File::open(&from).and_then(|mut from| {
+            let mut copy = workspace.create_new(&target)?;
+            let bytes = io::copy(&mut from, &mut copy)?;
+            copy.sync_all()?;
+            Ok(bytes)
+        });
+        let bytes = bytes
+            .map_err(|error| WorkError::failed(format!("copy {}: {error}", from.display())))?;
+        files.push(json!({ "path": name, "bytes": bytes }));
+    }
+    Ok(files)
+}
+
+/// Names and paths in a folder of this machine, in order.
+fn entries(folder: &Path) -> Result<Vec<(String, PathBuf)>, WorkError> {
+    let failed = |error| WorkError::failed(format!("read {}: {error}", folder.display()));
+    let mut found = Vec::new();
+    for entry in fs::read_dir(folder).map_err(failed)?.take(FILES) {
+        let entry = entry.map_err(failed)?;
+        found.push((
+            entry.file_name().to_string_lossy().into_owned(),
+            entry.path(),
+        ));
+    }
+    found.sort();
+    Ok(found)
 }
 
 /// Has SQLite check a database whole, and counts the rows of its tables. With `expected` tables it fails where they differ.
@@ -74,25 +171,28 @@ pub(super) fn sqlite_check(
 }
 
 fn checked(workspace: &Workspace, path: &str) -> Result<Map<String, Value>, WorkError> {
-    let (wrong, tables) = on_database(workspace, path, async |database: &mut SqliteConnection| {
-        let lines: Vec<String> = sqlx::query_scalar("PRAGMA integrity_check(5)")
-            .fetch_all(&mut *database)
-            .await?;
-        let names: Vec<String> = sqlx::query_scalar(
+    let (wrong, tables) = on_database(
+        &workspace.full(path),
+        async |database: &mut SqliteConnection| {
+            let lines: Vec<String> = sqlx::query_scalar("PRAGMA integrity_check(5)")
+                .fetch_all(&mut *database)
+                .await?;
+            let names: Vec<String> = sqlx::query_scalar(
             "SELECT name FROM sqlite_schema WHERE type = 'table' AND name NOT LIKE 'sqlite\\_%' ESCAPE '\\' ORDER BY name",
         )
         .fetch_all(&mut *database)
         .await?;
-        let mut tables = Map::new();
-        for name in names {
-            let sql = format!("SELECT count(*) FROM \"{}\"", name.replace('"', "\"\""));
-            let rows: i64 = sqlx::query_scalar(sqlx::AssertSqlSafe(sql))
-                .fetch_one(&mut *database)
-                .await?;
-            tables.insert(name, rows.into());
-        }
-        Ok((lines, tables))
-    })?;
+            let mut tables = Map::new();
+            for name in names {
+                let sql = format!("SELECT count(*) FROM \"{}\"", name.replace('"', "\"\""));
+                let rows: i64 = sqlx::query_scalar(sqlx::AssertSqlSafe(sql))
+                    .fetch_one(&mut *database)
+                    .await?;
+                tables.insert(name, rows.into());
+            }
+            Ok((lines, tables))
+        },
+    )?;
     if wrong == ["ok"] {
         Ok(tables)
     } else {
@@ -103,15 +203,14 @@ fn checked(workspace: &Workspace, path: &str) -> Result<Map<String, Value>, Work
 
 /// Works on a database that is only read.
 fn on_database<T>(
-    workspace: &Workspace,
-    path: &str,
+    path: &Path,
     work: impl AsyncFnOnce(&mut SqliteConnection) -> Result<T, sqlx::Error>,
 ) -> Result<T, WorkError> {
     let options = SqliteConnectOptions::new()
-        .filename(workspace.full(path))
+        .filename(path)
         .read_only(true)
         .busy_timeout(BUSY);
-    let failed = |error: String| WorkError::failed(format!("{path}: {error}"));
+    let failed = |error: String| WorkError::failed(format!("{}: {error}", path.display()));
     // This thread may block, and SQLite has one of its own.
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()

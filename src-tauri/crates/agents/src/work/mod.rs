@@ -21,6 +21,7 @@ mod tree;
 mod web;
 mod workspace;
 
+pub use backup::backup_home;
 pub use command::command;
 pub use data::{Evaluate, data};
 pub use file::file;
