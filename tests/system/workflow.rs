@@ -618,7 +618,8 @@ impl Drop for Postgres {
 impl Postgres {
     /// One with a table of three rows.
     async fn start(bed: &Bed) -> Self {
-        let folder = tempfile::TempDir::new().expect("a folder");
+        // Where its user gets in, and short enough for the path of a socket.
+        let folder = tempfile::TempDir::new_in("/tmp").expect("a folder");
         let versions = fs::read_dir("/usr/lib/postgresql").expect("Debian's package postgresql");
         let bin = versions.flatten().map(|one| one.path().join("bin")).max();
         let bin = bin.expect("a version of it");
