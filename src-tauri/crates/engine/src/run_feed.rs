@@ -47,11 +47,15 @@ impl Ear {
         }
     }
 
-    /// From now on changes are new.
+    /// From now on changes are new. What was heard stays due until it has been [`seen`](Self::seen): a look may be dropped.
     fn looks(&mut self) -> Instant {
-        self.due = false;
         self.changes = self.changes.resubscribe();
         Instant::now()
+    }
+
+    /// A look is over. What changed meanwhile is heard next.
+    fn seen(&mut self) {
+        self.due = false;
     }
 }
 
@@ -83,6 +87,7 @@ impl RunFeed {
             tokio::time::sleep_until(self.next.into()).await;
             let began = self.ear.looks();
             let seen = core.run_viewed(self.ear.run).await;
+            self.ear.seen();
             self.next = Instant::now() + pause(began);
             if let Some(update) = seen.ok().and_then(|view| self.update(view)) {
                 return update;
@@ -148,6 +153,7 @@ impl StepFeed {
             let began = self.ear.looks();
             let written = core.workflows.written(&tried);
             let seen = core.step_viewed(self.step.clone()).await.ok();
+            self.ear.seen();
             self.written = written;
             self.next = Instant::now() + pause(began);
             if seen.is_some() && seen != self.sent {
