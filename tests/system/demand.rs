@@ -221,6 +221,7 @@ async fn a_stop_says_first_whom_it_would_hit_and_calls_are_on_the_charts() {
         to: None,
         step: None,
         sum: Sum::None,
+        spread: false,
     };
     for metric in [
         Metric::CallsPerSecond,

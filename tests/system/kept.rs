@@ -71,6 +71,7 @@ fn charted() -> MetricQuery {
         to: None,
         step: None,
         sum: Sum::Server,
+        spread: false,
     }
 }
 

@@ -702,6 +702,7 @@ async fn charts_are_read_from_a_prometheus_that_the_file_names() {
         to: None,
         step: None,
         sum: Sum::None,
+        spread: true,
     };
     let answer = bed.run::<MetricsQuery>(charts).await.expect("an answer");
     let memory = answer.series.iter().find(|s| s.metric == Metric::RssBytes);
@@ -711,6 +712,17 @@ async fn charts_are_read_from_a_prometheus_that_the_file_names() {
         memory.values.iter().flatten().any(|bytes| *bytes > 1e6),
         "{memory:?}"
     );
+    let (least, most) = (memory.low.iter(), memory.high.iter());
+    let bounds = least.zip(most).map(|bounds| bounds.0.zip(*bounds.1));
+    for (mean, bounds) in memory.values.iter().zip(bounds) {
+        assert_eq!(mean.is_some(), bounds.is_some(), "{memory:?}");
+        let around = |mean: f32, (least, most)| least <= mean && mean <= most;
+        assert!(
+            mean.zip(bounds).is_none_or(|(m, b)| around(m, b)),
+            "{memory:?}"
+        );
+    }
+    assert_eq!(memory.high.len(), memory.values.len());
     assert!(
         answer.series.iter().any(|s| s.metric == Metric::Health),
         "the store has it"

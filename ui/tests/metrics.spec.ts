@@ -1,4 +1,5 @@
 import { readFileSync } from 'node:fs';
+import type { Board } from '../src/lib/contract';
 import { expect, fixtureServer, go, test } from './engine';
 import { isAccessible, process } from './views';
 
@@ -65,6 +66,18 @@ test('a metric is picked, narrowed, written out and pinned; the board is kept, m
   await main.getByRole('button', { name: 'Export' }).click();
   const file = info.outputPath('board.json');
   await (await board).saveAs(file);
+  // It is the engine's: what the window keeps has nothing to do with it.
+  await panel.evaluate(() => localStorage.clear());
+  await panel.reload();
+  await expect(charts).toHaveCount(2);
+
+  // Changed elsewhere, it is shown as it is, and nothing is written over.
+  const elsewhere = await engine.call<Board>('board.read', {});
+  await engine.call('board.write', { ...elsewhere, charts: elsewhere.charts.slice(0, 1) });
+  await charts.nth(1).getByRole('button', { name: 'Earlier' }).click();
+  await expect(panel.getByLabel('Notices')).toContainText('The board was changed elsewhere');
+  await expect(charts).toHaveCount(1);
+  await engine.call('board.write', { version: elsewhere.version + 1, charts: elsewhere.charts });
   await panel.reload();
   await expect(charts).toHaveCount(2);
   for (let left = 2; left > 0; left -= 1)

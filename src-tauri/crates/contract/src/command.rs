@@ -18,8 +18,8 @@ use crate::{
     },
     log::{LogEntry, LogQuery},
     metric::{
-        MetricAnswer, MetricName, MetricQuery, PageSample, RangeAnswer, RangeQuery, ScrapeTarget,
-        SeriesPage, SeriesQuery,
+        Board, MetricAnswer, MetricName, MetricQuery, PageSample, RangeAnswer, RangeQuery,
+        ScrapeTarget, SeriesPage, SeriesQuery,
     },
     spec::Value as SpecValue,
     state::{ProcessState, Status},
@@ -250,6 +250,10 @@ commands! {
     "metrics.range" metrics_range MetricsRange(RangeQuery) -> RangeAnswer;
     #[doc = "Pages of metrics that are scraped, and how it stands with each."]
     "metrics.targets" metrics_targets MetricsTargets(Empty) -> Vec<ScrapeTarget>;
+    #[doc = "Charts that were pinned to the board."]
+    "board.read" board_read BoardRead(Empty) -> Board;
+    #[doc = "Put other charts on the board, if it is still the one that was read."]
+    "board.write" board_write BoardWrite(Board) -> Board;
     #[doc = "Alerts that are pending or fire, the worst first."]
     "alerts.list" alerts_list AlertsList(Empty) -> Vec<Alert>;
     #[doc = "Rules, with what their last evaluation gave."]

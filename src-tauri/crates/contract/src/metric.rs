@@ -108,6 +108,10 @@ pub struct MetricQuery {
     /// How series are put together.
     #[serde(default)]
     pub sum: Sum,
+    /// Whether the lowest and the highest of each point are given beside its mean, as far as they are known (default: no). Of
+    /// series that are put together, of counters, and of points that are single ticks they are not.
+    #[serde(default)]
+    pub spread: bool,
 }
 
 /// How series are put together.
@@ -145,6 +149,12 @@ pub struct MetricSeries {
     pub instance: Option<u32>,
     /// One value per time; `null` where there is none (a gap is a gap).
     pub values: Vec<Option<f32>>,
+    /// The lowest value in each step; empty, and left out, where [`MetricQuery::spread`] was not asked for or is not known.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub low: Vec<Option<f32>>,
+    /// The highest value in each step, as `low`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub high: Vec<Option<f32>>,
 }
 
 /// A sample of a Prometheus page, for display.
@@ -292,6 +302,44 @@ pub enum RangeAggregate {
     Max,
     /// How many there are.
     Count,
+}
+
+/// A chart as it is asked for: a [`RangeQuery`] without its span of time.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ChartQuery {
+    /// Name of the metric.
+    pub metric: String,
+    /// What labels must be; all of them must hold.
+    pub labels: Vec<LabelMatch>,
+    /// What each point is.
+    pub function: RangeFunction,
+    /// How series are put together; absent leaves each as it is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub grouping: Option<RangeGrouping>,
+    /// The quantile of a histogram, 0 to 1.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub quantile: Option<f64>,
+}
+
+/// A chart that was pinned to the board.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Pin {
+    /// What it is called, in 1 to 500 letters.
+    pub title: String,
+    /// What it shows.
+    pub asked: ChartQuery,
+}
+
+/// Charts that were pinned, in their order.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Board {
+    /// Goes up with each change. A change names the version that it was made of, 0 before the first.
+    pub version: u64,
+    /// At most 24.
+    pub charts: Vec<Pin>,
 }
 
 /// Lines on one time axis.

@@ -3,6 +3,7 @@
 use crate::{
     alerts::{self, Alerts},
     api::{Boot, Options, StartError},
+    board::Boards,
     clients::Clients,
     clock,
     config::ConfigState,
@@ -104,6 +105,7 @@ pub(crate) struct Core {
     pub(crate) clients: Clients,
     pub(crate) workflows: Workflows,
     pub(crate) alerts: Alerts,
+    pub(crate) board: Boards,
     pub(crate) listeners: Mutex<Vec<Listener>>,
     pub(crate) notices: Mutex<Vec<String>>,
     pub(crate) sample_interval: Duration,
@@ -231,7 +233,10 @@ impl Core {
             loaded.fleet.alerts.clone(),
         );
         notices.extend(said);
+        let (board, said) = Boards::new(home.path());
+        notices.extend(said);
         let core = Arc::new(Self {
+            board,
             home,
             token: uuid::Uuid::new_v4().simple().to_string()
                 + &uuid::Uuid::new_v4().simple().to_string(),

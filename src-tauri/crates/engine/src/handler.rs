@@ -38,8 +38,8 @@ use flotilla_contract::{
     },
     log::{LogEntry, LogQuery},
     metric::{
-        MetricAnswer, MetricName, MetricQuery, PageSample, RangeAnswer, RangeQuery, ScrapeTarget,
-        SeriesPage, SeriesQuery,
+        Board, MetricAnswer, MetricName, MetricQuery, PageSample, RangeAnswer, RangeQuery,
+        ScrapeTarget, SeriesPage, SeriesQuery,
     },
     spec::{ServerSpec, Transport},
     state::HealthCode,
@@ -749,6 +749,14 @@ impl Handler for Core {
         params: AlertHistoryQuery,
     ) -> Result<Vec<AlertChange>, WireError> {
         Ok(self.alerts.history(params.limit))
+    }
+
+    async fn board_read(&self, _: &Caller, _: Empty) -> Result<Board, WireError> {
+        Ok(self.board.read().await)
+    }
+
+    async fn board_write(&self, _: &Caller, params: Board) -> Result<Board, WireError> {
+        self.board.write(params).await
     }
 
     async fn alerts_silences(&self, _: &Caller, _: Empty) -> Result<Vec<Silence>, WireError> {

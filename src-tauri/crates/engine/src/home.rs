@@ -103,7 +103,7 @@ fn create_private_dir(path: &Path) -> io::Result<()> {
 }
 
 /// Replaces a file by a private one in one step.
-fn write_private(path: &Path, text: &[u8]) -> io::Result<()> {
+pub(crate) fn write_private(path: &Path, text: &[u8]) -> io::Result<()> {
     let temporary = path.with_extension("new");
     let _ = fs::remove_file(&temporary);
     let mut file = private().create_new(true).write(true).open(&temporary)?;

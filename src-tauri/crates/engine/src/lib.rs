@@ -27,6 +27,7 @@
 mod agents;
 mod alerts;
 mod api;
+mod board;
 mod clients;
 mod clock;
 mod config;

@@ -18,7 +18,7 @@ use flotilla_contract::{
     },
 };
 use flotilla_metrics::{
-    is_additive,
+    has_spread, is_additive,
     store::{MOST_POINTS, QueryError},
 };
 use serde::{Deserialize, de::DeserializeOwned};
@@ -257,8 +257,8 @@ impl Prometheus<'_> {
         metrics.sort_unstable();
         metrics.dedup();
         for metric in metrics {
-            let Some(text) = exported(metric, query.server.as_ref().map(|s| s.as_str()), step)
-            else {
+            let server = query.server.as_ref().map(|s| s.as_str());
+            let Some(text) = exported(metric, server, step) else {
                 others.push(metric);
                 continue;
             };
@@ -275,9 +275,21 @@ impl Prometheus<'_> {
                     *point = None;
                 }
             }
+            let mut spread = [BTreeMap::new(), BTreeMap::new()];
+            if has_spread(query, metric) {
+                for (bound, over) in spread.iter_mut().zip(["min", "max"]) {
+                    if let Some(text) = gauge(metric, server, step, over) {
+                        *bound = self.lines(text, &ends).await?.into_iter().collect();
+                    }
+                }
+            }
+            let [mut low, mut high] = spread;
+            let narrowed = |values: Vec<Option<f64>>| values.into_iter().map(|v| v.map(narrow));
             let mut lines: Vec<MetricSeries> = lines
                 .into_iter()
                 .map(|(labels, values)| MetricSeries {
+                    low: narrowed(low.remove(&labels).unwrap_or_default()).collect(),
+                    high: narrowed(high.remove(&labels).unwrap_or_default()).collect(),
                     metric,
                     server: labels.get("server").and_then(|it| it.parse().ok()),
                     // `instance` is Prometheus's own unless it honours the page's labels.
@@ -285,7 +297,7 @@ impl Prometheus<'_> {
                         .iter()
                         .find_map(|label| labels.get(*label)?.parse().ok())
                         .or((query.sum == Sum::None).then_some(0)),
-                    values: values.into_iter().map(|v| v.map(narrow)).collect(),
+                    values: narrowed(values).collect(),
                 })
                 .collect();
             lines.sort_by(|a, b| (&a.server, a.instance).cmp(&(&b.server, b.instance)));
@@ -298,12 +310,7 @@ impl Prometheus<'_> {
 /// A metric of the panel's charts, as the engine's page has it; absent where the page has no such thing.
 fn exported(metric: Metric, server: Option<&str>, step: u64) -> Option<String> {
     let rate = step.max(RATE_OVER);
-    let only = server.map(|server| format!("server={}", quoted(server)));
-    let of = |name: &str, more: Option<&str>| {
-        let matchers: Vec<&str> = only.as_deref().into_iter().chain(more).collect();
-        format!("{name}{{{}}}", matchers.join(","))
-    };
-    let mean = |name| format!("avg_over_time({}[{step}ms])", of(name, None));
+    let of = |name: &str, more: Option<&str>| selector(name, server, more);
     let calls = |more| {
         let calls = of("mcp_server_calls_total", more);
         format!("sum by (server) (rate({calls}[{rate}ms]))")
@@ -315,12 +322,11 @@ fn exported(metric: Metric, server: Option<&str>, step: u64) -> Option<String> {
         )
     };
     Some(match metric {
-        Metric::CpuPercent => format!("100 * {}", mean("mcp_instance_cpu_ratio")),
-        Metric::RssBytes => mean("mcp_instance_resident_memory_bytes"),
-        Metric::OpenFiles => mean("mcp_instance_open_fds"),
-        Metric::Threads => mean("mcp_instance_threads"),
-        // The page counts the first process, too.
-        Metric::Children => format!("{} - 1", mean("mcp_instance_processes")),
+        Metric::CpuPercent
+        | Metric::RssBytes
+        | Metric::OpenFiles
+        | Metric::Threads
+        | Metric::Children => return gauge(metric, server, step, "avg"),
         Metric::Restarts => of("mcp_instance_restarts_total", None),
         Metric::CallsPerSecond => calls(None),
         Metric::CallErrorPercent => {
@@ -339,6 +345,31 @@ fn exported(metric: Metric, server: Option<&str>, step: u64) -> Option<String> {
         | Metric::CallsRefusedPerSecond
         | Metric::CallsInFlight => return None,
     })
+}
+
+/// A gauge of the panel's charts, as the engine's page has it: the `avg`, `min` or `max` of each step.
+fn gauge(metric: Metric, server: Option<&str>, step: u64, over: &str) -> Option<String> {
+    let of = |name| {
+        format!(
+            "{over}_over_time({}[{step}ms])",
+            selector(name, server, None)
+        )
+    };
+    Some(match metric {
+        Metric::CpuPercent => format!("100 * {}", of("mcp_instance_cpu_ratio")),
+        Metric::RssBytes => of("mcp_instance_resident_memory_bytes"),
+        Metric::OpenFiles => of("mcp_instance_open_fds"),
+        Metric::Threads => of("mcp_instance_threads"),
+        // The page counts the first process, too.
+        Metric::Children => format!("{} - 1", of("mcp_instance_processes")),
+        _ => return None,
+    })
+}
+
+fn selector(name: &str, server: Option<&str>, more: Option<&str>) -> String {
+    let server = server.map(|server| format!("server={}", quoted(server)));
+    let matchers: Vec<&str> = server.as_deref().into_iter().chain(more).collect();
+    format!("{name}{{{}}}", matchers.join(","))
 }
 
 /// The points of an answer.

@@ -504,6 +504,7 @@ async fn of_server(core: &Core, spec: &ServerSpec, span: u64, answers: u32) -> M
         to: None,
         step: None,
         sum,
+        spread: false,
     };
     for (metric, mean, most) in [
         (Metric::CpuPercent, "cpu_percent", "cpu_percent_max"),

@@ -2,6 +2,7 @@
 
 use crate::{
     exposition::Kind,
+    query::{has_spread, is_additive, is_counter},
     ring::SeriesKey,
     scrape::SharedStore,
     store::{
@@ -189,7 +190,7 @@ impl History {
     pub fn record(&self, at: Millis, samples: &[(SeriesKey, f32)]) -> Result<(), Error> {
         let mut keeper = self.keeper.lock().unwrap_or_else(PoisonError::into_inner);
         keeper.record(&self.store, at, samples, |key| {
-            let kind = if key.metric == Metric::Restarts {
+            let kind = if is_counter(key.metric) {
                 Kind::Counter
             } else {
                 Kind::Gauge
@@ -324,27 +325,37 @@ impl History {
         metrics.sort_unstable();
         metrics.dedup();
         for metric in metrics {
-            let asked = Query {
+            let asked = |function| Query {
                 select: select(metric, query.server.as_ref()),
                 // A point is what ends just before the next.
                 from: millis(first + step) - 1,
                 to: millis(last + step) - 1,
                 step: millis(step),
-                function: if metric == Metric::Restarts {
-                    Function::Last
-                } else {
-                    Function::Mean
-                },
+                function,
                 range: (millis(step) - 1).max(1),
                 grouping: grouping(metric, query.sum),
                 quantile: None,
             };
-            let (from, to, width) = asked.needs();
+            let mean = asked(if is_counter(metric) {
+                Function::Last
+            } else {
+                Function::Mean
+            });
+            let (from, to, width) = mean.needs();
             // The lock is for the look, not for the reading.
-            let selection = self.store.lock().select(&asked.select, from, to, width);
-            let Answer { lines, .. } = asked.answer(&selection)?;
+            let selection = self.store.lock().select(&mean.select, from, to, width);
+            let Answer { lines, .. } = mean.answer(&selection)?;
             let mut lines: Vec<MetricSeries> =
                 lines.into_iter().map(|line| series(metric, line)).collect();
+            if has_spread(query, metric) {
+                // The same series in the same order: of one selection, and each has both where it has a mean.
+                let lowest = asked(Function::Min).answer(&selection)?.lines;
+                let highest = asked(Function::Max).answer(&selection)?.lines;
+                for ((line, low), high) in lines.iter_mut().zip(&lowest).zip(&highest) {
+                    line.low = values(low);
+                    line.high = values(high);
+                }
+            }
             lines.sort_by(|a, b| (&a.server, a.instance).cmp(&(&b.server, b.instance)));
             answer.series.append(&mut lines);
         }
@@ -379,7 +390,7 @@ fn grouping(metric: Metric, sum: Sum) -> Option<Grouping> {
         Sum::Server => vec!["server".to_owned()],
         Sum::All => Vec::new(),
     };
-    let aggregate = if crate::query::is_additive(metric) {
+    let aggregate = if is_additive(metric) {
         Aggregate::Sum
     } else {
         Aggregate::Max
@@ -387,11 +398,12 @@ fn grouping(metric: Metric, sum: Sum) -> Option<Grouping> {
     Some(Grouping { aggregate, by })
 }
 
+fn values(line: &Line) -> Vec<Option<f32>> {
+    let known = |v: &f64| (!is_absent(*v)).then(|| narrow(*v));
+    line.values.iter().map(known).collect()
+}
+
 fn series(metric: Metric, line: Line) -> MetricSeries {
-    let values = line
-        .values
-        .iter()
-        .map(|v| (!is_absent(*v)).then(|| narrow(*v)));
     MetricSeries {
         metric,
         server: line
@@ -402,7 +414,9 @@ fn series(metric: Metric, line: Line) -> MetricSeries {
             .name
             .label("instance")
             .and_then(|index| index.parse().ok()),
-        values: values.collect(),
+        values: values(&line),
+        low: Vec::new(),
+        high: Vec::new(),
     }
 }
 
@@ -567,6 +581,7 @@ mod tests {
             to: Some(end - 1),
             step: Some(60_000),
             sum,
+            spread: true,
         };
         for (sum, server) in [
             (Sum::None, None),
@@ -639,6 +654,7 @@ mod tests {
             to: None,
             step: None,
             sum: Sum::None,
+            spread: false,
         };
         assert_eq!(anew.query(&whole), live.query(&whole));
         assert!(anew.reaches(&whole));

@@ -48,5 +48,5 @@ pub use history::{Fact, History, Recalled, ToolKey};
 pub use live::{Live, Recorded};
 pub use page::{MAX_PAGE_BYTES, MAX_PAGE_SAMPLES, PageError, page};
 pub use process::{Sampler, Totals, TreeSample, totals};
-pub use query::is_additive;
+pub use query::{has_spread, is_additive};
 pub use ring::{Options, Pushed, Ring, SeriesKey};

@@ -27,15 +27,18 @@ impl Ring {
             None => self.ticks(&slots),
         };
         let series = self.groups(query).into_iter().map(|(name, columns)| {
-            let values: Vec<_> = points
-                .iter()
-                .map(|p| value(name.metric, &columns, &slots[p.ticks.clone()]))
-                .collect();
+            let spread = step.is_some() && has_spread(query, name.metric);
+            let of = |value: fn(Metric, &[&Column], &[usize]) -> Option<f32>| {
+                let point = |p: &Point| value(name.metric, &columns, &slots[p.ticks.clone()]);
+                points.iter().map(point).collect::<Vec<_>>()
+            };
             MetricSeries {
                 metric: name.metric,
                 server: name.server.cloned(),
                 instance: name.instance,
-                values,
+                values: of(value),
+                low: if spread { of(lowest) } else { Vec::new() },
+                high: if spread { of(highest) } else { Vec::new() },
             }
         });
         MetricAnswer {
@@ -149,6 +152,23 @@ impl<'a> Name<'a> {
     }
 }
 
+/// The lowest tick of a point.
+fn lowest(metric: Metric, columns: &[&Column], slots: &[usize]) -> Option<f32> {
+    let ticks = slots.iter().filter_map(|s| total(metric, columns, *s));
+    ticks.reduce(f64::min).map(narrow)
+}
+
+/// The highest one.
+fn highest(metric: Metric, columns: &[&Column], slots: &[usize]) -> Option<f32> {
+    let ticks = slots.iter().filter_map(|s| total(metric, columns, *s));
+    ticks.reduce(f64::max).map(narrow)
+}
+
+#[expect(clippy::cast_possible_truncation, reason = "the wire carries f32")]
+fn narrow(value: f64) -> f32 {
+    value as f32
+}
+
 /// The value of one point.
 fn value(metric: Metric, columns: &[&Column], slots: &[usize]) -> Option<f32> {
     let mut ticks = slots
@@ -163,8 +183,7 @@ fn value(metric: Metric, columns: &[&Column], slots: &[usize]) -> Option<f32> {
         }
         sum / f64::from(count)
     };
-    #[expect(clippy::cast_possible_truncation, reason = "the wire carries f32")]
-    Some(value as f32)
+    Some(narrow(value))
 }
 
 /// One tick, over those that have a sample: their sum, or the highest of what cannot be added.
@@ -190,8 +209,15 @@ pub fn is_additive(metric: Metric) -> bool {
     )
 }
 
-fn is_counter(metric: Metric) -> bool {
+/// Whether values only rise, until they begin again.
+pub(crate) fn is_counter(metric: Metric) -> bool {
     matches!(metric, Metric::Restarts)
+}
+
+/// Whether an answer says how far the ticks of a point reach: only of single series that is known at every distance.
+#[must_use]
+pub fn has_spread(query: &MetricQuery, metric: Metric) -> bool {
+    query.spread && query.sum == Sum::None && !is_counter(metric)
 }
 
 #[cfg(test)]
@@ -228,6 +254,7 @@ mod tests {
             to: None,
             step,
             sum,
+            spread: false,
         }
     }
 
@@ -328,6 +355,41 @@ mod tests {
                 .unwrap(),
             "1000 1100 1200 1300 1400 1500"
         );
+    }
+
+    #[test]
+    fn a_peak_is_told_beside_the_mean_of_single_series() {
+        let rows = ["1000 2 1", "1100 40 -", "1200 - -", "1400 6 -", "1500 8 -"];
+        let answer = |metric, sum, step| {
+            let ring = filled(metric, "a#1 a#2", &rows);
+            let query = MetricQuery {
+                spread: true,
+                ..ask(metric, sum, step)
+            };
+            let series = ring.query(&query).series.into_iter();
+            series.map(|s| (s.low, s.high)).collect::<Vec<_>>()
+        };
+        let of = |values: [f32; 2]| vec![Some(values[0]), None, Some(values[1])];
+        assert_eq!(
+            answer(Metric::RssBytes, Sum::None, Some(200)),
+            [
+                (of([2.0, 6.0]), of([40.0, 8.0])),
+                (vec![Some(1.0), None, None], vec![Some(1.0), None, None]),
+            ]
+        );
+        // Nobody knows what a sum was between its points, a counter has no peak, and a tick is itself.
+        for (metric, sum, step) in [
+            (Metric::RssBytes, Sum::Server, Some(200)),
+            (Metric::Restarts, Sum::None, Some(200)),
+            (Metric::RssBytes, Sum::None, None),
+        ] {
+            let bounds = answer(metric, sum, step);
+            assert!(
+                bounds
+                    .iter()
+                    .all(|(low, high)| low.is_empty() && high.is_empty())
+            );
+        }
     }
 
     #[test]

@@ -1,16 +1,8 @@
 import type { Unit } from '$charts/units';
-import type { LabelMatch, RangeAggregate, RangeFunction, RangeQuery } from '$lib/contract';
+import type { ChartQuery, RangeAggregate, RangeFunction, RangeQuery } from '$lib/contract';
 
 /** A chart as it is asked for: everything but the span of time. */
-export interface Asked {
-  metric: string;
-  labels: LabelMatch[];
-  function: RangeFunction;
-  /** How series are put together; absent leaves each as it is. */
-  grouping?: { aggregate: RangeAggregate; by: string[] };
-  /** The quantile of a histogram. */
-  quantile?: number;
-}
+export type Asked = ChartQuery;
 
 export const FUNCTIONS: readonly { value: RangeFunction; label: string; note: string }[] = [
   { value: 'last', label: 'last', note: 'the latest value' },

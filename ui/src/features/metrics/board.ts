@@ -1,11 +1,7 @@
-import { isAsked, type Asked } from './asked';
+import type { Pin } from '$lib/contract';
+import { isAsked } from './asked';
 
-/** A pinned chart. */
-export interface Pin {
-  /** What it is called; the question itself where nobody named it. */
-  title: string;
-  asked: Asked;
-}
+export type { Pin };
 
 /** Charts that a board holds at most. */
 export const MOST_PINS = 24;
@@ -38,7 +34,7 @@ export function imported(text: string): Pin[] {
   });
 }
 
-export function isPin(value: unknown): value is Pin {
+function isPin(value: unknown): value is Pin {
   const pin = value as Partial<Pin> | null;
   return typeof pin === 'object' && pin !== null && typeof pin.title === 'string' && isAsked(pin.asked);
 }

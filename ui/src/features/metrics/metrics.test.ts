@@ -1,7 +1,10 @@
 import { describe, expect, it } from 'vitest';
 import { linesOf } from './answer.svelte';
 import { csv, first, isAsked, over, serversOf, unitOf, words, type Asked } from './asked';
+import type { Board } from '$lib/contract';
+import { CallError, type Transport } from '$lib/transport';
 import { exported, imported, moved, type Pin } from './board';
+import { Pins } from './pins.svelte';
 
 describe('a question', () => {
   it('begins with what its name says it is', () => {
@@ -105,5 +108,37 @@ describe('a board', () => {
     expect(() => imported('{')).toThrow('not JSON');
     expect(() => imported('{}')).toThrow('accepted is what "Export" writes');
     expect(() => imported('{"flotilla":"board","version":1,"charts":[{"title":"x"}]}')).toThrow('Chart 1');
+  });
+});
+
+describe('the board of an engine', () => {
+  const pin = (title: string): Pin => ({ title, asked: first(title) });
+  const titles = (charts: readonly Pin[] = []) => charts.map(({ title }) => title).join('');
+
+  it('sends changes one after the other, and none that was made of one that failed', async () => {
+    let board: Board = { version: 3, charts: [pin('a')] };
+    const heard: string[] = [];
+    const transport = {
+      call: async (name: string, params: Board): Promise<Board> => {
+        await Promise.resolve();
+        if (name === 'board.read') return board;
+        heard.push(`${params.version}${titles(params.charts)}`);
+        if (params.version !== board.version) throw new CallError({ code: 'conflict', message: 'it changed' });
+        return (board = { version: board.version + 1, charts: params.charts });
+      },
+    } as unknown as Transport;
+    const pins = new Pins(transport);
+    await pins.read();
+    await Promise.all([pins.write([pin('a'), pin('b')]), pins.write([pin('b')])]);
+    expect(heard).toEqual(['3ab', '4b']);
+    expect(titles(pins.charts)).toBe('b');
+
+    board = { version: 9, charts: [pin('z')] };
+    const late = [pins.write([pin('b'), pin('c')]), pins.write([pin('c')])].map((done) => done.catch(String));
+    expect(await Promise.all(late)).toEqual(['CallError: it changed', 'CallError: it changed']);
+    expect(heard).toEqual(['3ab', '4b', '5bc']);
+    expect(titles(pins.charts)).toBe('z');
+    await pins.write([pin('z'), pin('y')]);
+    expect(heard.at(-1)).toBe('9zy');
   });
 });

@@ -220,6 +220,14 @@ export type Balance =
   /** The one with the lowest answer time. */
   | "response_time_based";
 
+/** Charts that were pinned, in their order. */
+export interface Board {
+  /** Goes up with each change. A change names the version that it was made of, 0 before the first. */
+  version: number;
+  /** At most 24. */
+  charts: Pin[];
+}
+
 /** What is done with a breaker. */
 export type BreakerAct =
   /** Open it until somebody resets it. */
@@ -559,6 +567,20 @@ export interface ChannelView {
   error?: string;
   /** The latest messages that were given up, oldest first. */
   dead: DeadLetter[];
+}
+
+/** A chart as it is asked for: a `RangeQuery` without its span of time. */
+export interface ChartQuery {
+  /** Name of the metric. */
+  metric: string;
+  /** What labels must be; all of them must hold. */
+  labels: LabelMatch[];
+  /** What each point is. */
+  function: RangeFunction;
+  /** How series are put together; absent leaves each as it is. */
+  grouping?: RangeGrouping;
+  /** The quantile of a histogram, 0 to 1. */
+  quantile?: number;
 }
 
 /** What one health check asks. */
@@ -1899,6 +1921,11 @@ export interface MetricQuery {
   step?: number;
   /** How series are put together. */
   sum?: Sum;
+  /**
+   * Whether the lowest and the highest of each point are given beside its mean, as far as they are known (default: no). Of
+   * series that are put together, of counters, and of points that are single ticks they are not.
+   */
+  spread?: boolean;
 }
 
 /** One line of a chart. */
@@ -1911,6 +1938,10 @@ export interface MetricSeries {
   instance: number | null;
   /** One value per time; `null` where there is none (a gap is a gap). */
   values: (number | null)[];
+  /** The lowest value in each step; empty, and left out, where `MetricQuery::spread` was not asked for or is not known. */
+  low?: (number | null)[];
+  /** The highest value in each step, as `low`. */
+  high?: (number | null)[];
 }
 
 /** What an operator can do about it, best first. */
@@ -2022,6 +2053,14 @@ export interface Peer {
   capabilities: unknown;
   /** Its instructions to a model. */
   instructions?: string;
+}
+
+/** A chart that was pinned to the board. */
+export interface Pin {
+  /** What it is called, in 1 to 500 letters. */
+  title: string;
+  /** What it shows. */
+  asked: ChartQuery;
 }
 
 /** What a verb would do. */
@@ -3588,6 +3627,10 @@ export interface Commands {
   "metrics.range": { params: RangeQuery; result: RangeAnswer };
   /** Pages of metrics that are scraped, and how it stands with each. */
   "metrics.targets": { params: Empty; result: ScrapeTarget[] };
+  /** Charts that were pinned to the board. */
+  "board.read": { params: Empty; result: Board };
+  /** Put other charts on the board, if it is still the one that was read. */
+  "board.write": { params: Board; result: Board };
   /** Alerts that are pending or fire, the worst first. */
   "alerts.list": { params: Empty; result: Alert[] };
   /** Rules, with what their last evaluation gave. */

@@ -22,8 +22,6 @@ interface Stored {
   group: string;
   /** View → its columns. */
   columns: Record<string, Columns>;
-  /** Charts on the board; whoever shows them looks at what each is. */
-  pins: readonly unknown[];
 }
 
 const KEY = 'flotilla.prefs';
@@ -35,7 +33,6 @@ const DEFAULTS: Stored = {
   notify: true,
   group: 'attention',
   columns: {},
-  pins: [],
 };
 const AS_THEY_COME: Columns = { order: [], widths: {} };
 
@@ -102,13 +99,6 @@ class Prefs {
   }
   set group(group: string) {
     this.#set({ group });
-  }
-
-  get pins(): readonly unknown[] {
-    return Array.isArray(this.#stored.pins) ? this.#stored.pins : [];
-  }
-  set pins(pins: readonly unknown[]) {
-    this.#set({ pins });
   }
 
   columns(view: string): Columns {

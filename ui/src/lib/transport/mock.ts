@@ -651,6 +651,8 @@ export class MockTransport implements Transport {
     'metrics.series': () => ({ series: [], total: 0 }),
     'metrics.range': () => ({ times: [], lines: [] }),
     'metrics.targets': () => [],
+    'board.read': () => ({ version: 0, charts: [] }),
+    'board.write': ({ version, charts }) => ({ version: version + 1, charts }),
     'metrics.query': ({ metrics, server }) => {
       const now = Date.now();
       const times = Array.from({ length: RING }, (_, i) => now - (RING - i) * 2000);

@@ -106,6 +106,7 @@ fn live() -> std::io::Result<()> {
         to: None,
         step,
         sum,
+        spread: false,
     };
     for (name, query) in [
         (
