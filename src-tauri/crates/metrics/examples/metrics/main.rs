@@ -4,6 +4,7 @@
 //! the kernel. Target: at most 30 µs of CPU per process and sampling.
 
 mod exposition;
+mod prometheus;
 mod store;
 
 use flotilla_contract::metric::{Metric, MetricQuery, Sum};
@@ -19,8 +20,12 @@ const ROUNDS: u32 = 200;
 const TARGET_US: f64 = 30.0;
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
+    if std::env::args().any(|argument| argument == prometheus::SERVE) {
+        return prometheus::serve();
+    }
     exposition::run();
     store::run()?;
+    prometheus::run()?;
     live()?;
     Ok(())
 }
