@@ -1,4 +1,4 @@
-import { readFileSync } from 'node:fs';
+import { readFileSync, writeFileSync } from 'node:fs';
 import type { Board } from '../src/lib/contract';
 import { expect, fixtureServer, go, test } from './engine';
 import { isAccessible, process } from './views';
@@ -87,7 +87,10 @@ test('a metric is picked, narrowed, written out and pinned; the board is kept, m
   await expect(charts).toHaveCount(2);
 });
 
-test('charts are zoomed by keys and by an address, stand still, and say what happened', async ({ panel, engine }) => {
+test('charts are zoomed by keys and by an address, stand still, and say what happened', async ({
+  panel,
+  engine,
+}, info) => {
   test.slow();
   const pid = await process(engine, 'steady');
   await go(panel, '#/servers/steady');
@@ -108,6 +111,22 @@ test('charts are zoomed by keys and by an address, stand still, and say what hap
   await expect(memory).toBeFocused();
   await isAccessible(panel, 'a zoomed chart');
 
+  // What is drawn is to be had as a file, all charts at once.
+  const written = async (what: string) => {
+    const download = panel.waitForEvent('download');
+    await main.getByRole('button', { name: 'Export' }).click();
+    await panel.getByRole('menuitem', { name: what }).click();
+    return readFileSync(await (await download).path());
+  };
+  const numbers = (await written('Numbers as CSV')).toString();
+  expect(numbers).toContain('"Memory per replica: replica 1 (bytes)"');
+  expect(numbers).toMatch(/Z,.*\d{6,}/);
+  const picture = await written('Picture as PNG');
+  expect(picture.subarray(1, 4).toString()).toBe('PNG');
+  // Width and height: of more than one strip.
+  expect(picture.readUInt32BE(20)).toBeGreaterThan(400);
+  writeFileSync(info.outputPath('picture.png'), picture);
+
   // Ticks do not move it; keys do.
   const address = panel.url();
   const said = await memory.getAttribute('aria-label');
@@ -119,6 +138,7 @@ test('charts are zoomed by keys and by an address, stand still, and say what hap
   await expect.poll(async () => (await ticks()).filter((time) => time > last).length).toBeGreaterThan(1);
   expect(panel.url()).toBe(address);
   expect((await memory.getAttribute('aria-label'))?.split('.')[0]).toBe(said?.split('.')[0]);
+  await memory.focus();
   await panel.keyboard.press('Shift+ArrowLeft');
   await expect(panel).not.toHaveURL(address);
   await panel.keyboard.press('0');

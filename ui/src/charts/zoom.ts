@@ -33,6 +33,17 @@ export function beside({ from, to }: Zoom, way: -1 | 1): Zoom {
   return { from: from + step, to: to + step };
 }
 
+/** What a key makes of a span, with the cursor at `at`; null is what is new, undefined when the key is none of these. */
+export function wish(event: KeyboardEvent, view: Zoom, at: number | null, zoomed: boolean): Zoom | null | undefined {
+  if (event.key === '+' || event.key === '=') return closer(view, at);
+  if (event.key === '-') return wider(view);
+  if (event.key === '0') return null;
+  if (event.key === 'Escape' && zoomed && at === null) return null;
+  if (event.shiftKey && event.key === 'ArrowLeft') return beside(view, -1);
+  if (event.shiftKey && event.key === 'ArrowRight') return beside(view, 1);
+  return undefined;
+}
+
 /**
  * The span that is shown for one that is wanted: in whole milliseconds, no narrower than a few samples, not beyond now. One
  * that has all of the last `range` milliseconds is no zoom.

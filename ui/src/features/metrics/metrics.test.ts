@@ -1,6 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { linesOf } from './answer.svelte';
-import { csv, first, isAsked, over, serversOf, unitOf, words, type Asked } from './asked';
+import { first, isAsked, over, serversOf, unitOf, words, type Asked } from './asked';
+import { csv } from '$charts/csv';
 import type { Board } from '$lib/contract';
 import { CallError, type Transport } from '$lib/transport';
 import { exported, imported, moved, type Pin } from './board';
