@@ -3,9 +3,11 @@
 use flotilla_contract::{
     ErrorCode,
     command::{
-        EventQuery, EventsRead, SecretSet, SecretsSet, WorkflowRun, WorkflowStep, WorkflowView,
+        BoardRead, BoardWrite, EventQuery, EventsRead, SecretSet, SecretsSet, WorkflowRun,
+        WorkflowStep, WorkflowView,
     },
     frame::{Topic, Update},
+    metric::{Board, ChartQuery, Pin, RangeFunction},
     state::Status,
     workflow::{
         RunParams, RunRef, RunState, RunSummary, RunView, StepLog, StepRef, StepState, Unconfirmed,
@@ -93,6 +95,8 @@ async fn a_workflow_works_with_commands_files_tools_and_the_fleet() {
   - { id: machine, uses: monitor, with: { checks: { load: false }, alert_threshold: { memory: 0 } } }
   - { id: keep, uses: fleet/backup, needs: [tell] }
 ");
+    let board = bed.run::<BoardWrite>(pinned("up")).await;
+    board.expect("it is taken");
     let said = bed.cli_says(0, &["--json", "workflow", "run", "all", "--wait", "--yes"]);
     let run: RunSummary = serde_json::from_str(&said).expect("a summary");
     assert_eq!(
@@ -128,6 +132,22 @@ async fn a_workflow_works_with_commands_files_tools_and_the_fleet() {
     );
 }
 
+/// A board that is none yet, with one chart.
+fn pinned(metric: &str) -> Board {
+    let asked = ChartQuery {
+        metric: metric.to_owned(),
+        labels: Vec::new(),
+        function: RangeFunction::Max,
+        grouping: None,
+        quantile: None,
+    };
+    let title = metric.to_owned();
+    Board {
+        version: 0,
+        charts: vec![Pin { title, asked }],
+    }
+}
+
 async fn a_home_is_made_anew_of_its_backup(bed: &Bed, run: &RunSummary, kept: &Value) {
     let files: Vec<&str> = kept["files"]
         .as_array()
@@ -135,7 +155,13 @@ async fn a_home_is_made_anew_of_its_backup(bed: &Bed, run: &RunSummary, kept: &V
         .iter()
         .filter_map(|file| file["path"].as_str())
         .collect();
-    for file in ["fleet.toml", "control.db", "runs.db", "workflows/all.yaml"] {
+    for file in [
+        "fleet.toml",
+        "board.json",
+        "control.db",
+        "runs.db",
+        "workflows/all.yaml",
+    ] {
         assert!(files.contains(&file), "{kept}");
     }
     let workspace = bed.home().join("runs").join(run.run.to_string());
@@ -151,6 +177,8 @@ async fn a_home_is_made_anew_of_its_backup(bed: &Bed, run: &RunSummary, kept: &V
     assert!(copied.expect("cp").success());
     other.start_engine().await;
     assert_eq!(other.server("calc").await.id().as_str(), "calc");
+    let board = other.run::<BoardRead>(Default::default()).await;
+    assert_eq!(board.expect("a board").charts, pinned("up").charts);
     // The run that made it was at work then.
     let seen = view(&other, run.run).await;
     assert_eq!(seen.summary.workflow, "all");

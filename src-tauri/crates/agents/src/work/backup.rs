@@ -63,7 +63,10 @@ fn copy_database(
     Ok((bytes, tables))
 }
 
-/// Copies what a home needs to be made anew, into a folder that must not exist: the configuration as `fleet.toml`, the databases as they are at one
+/// Files of a home, beside its databases, that are replaced whole when they change: alerts with their silences, the board.
+const KEPT: [&str; 2] = ["alerts.json", "board.json"];
+
+/// Copies what a home needs to be made anew, into a folder that must not exist: the configuration as `fleet.toml`, alerts and silences, the board, the databases as they are at one
 /// moment each (checked, with the rows of their tables), the definitions of workflows. Not in it: secrets, logs, metrics, runs' workspaces.
 /// Gives `{success, path, files, bytes}`. Blocks.
 ///
@@ -102,7 +105,9 @@ fn copy_home(
     let mut files = Vec::new();
     let mut texts = vec![(config.to_owned(), "fleet.toml".to_owned())];
     for (name, path) in entries(home)? {
-        if name.ends_with(".db") {
+        if KEPT.contains(&name.as_str()) {
+            texts.push((path, name));
+        } else if name.ends_with(".db") {
             let (bytes, tables) = copy_database(&path, workspace, &format!("{to}/{name}"))?;
             files.push(json!({ "path": name, "bytes": bytes, "tables": tables }));
         }
