@@ -5,9 +5,10 @@ use crate::gateway::Client;
 use flotilla_contract::{
     ErrorCode,
     command::{
-        MetricsNames, MetricsQuery, MetricsRange, MetricsSeries, MetricsTargets, SecretSet,
-        SecretsSet,
+        GatewayCalls, MetricsNames, MetricsQuery, MetricsRange, MetricsSeries, MetricsTargets,
+        SecretSet, SecretsSet,
     },
+    gateway::CallQuery,
     metric::{LabelMatch, Metric, MetricQuery, RangeQuery, SeriesQuery, Sum},
     state::Status,
 };
@@ -102,6 +103,7 @@ impl Prometheus {
                 bed.path("tsdb").display()
             ))
             .arg(format!("--web.listen-address={address}"))
+            .arg("--enable-feature=exemplar-storage")
             .stdout(Stdio::null())
             .stderr(Stdio::null())
             .spawn()
@@ -210,6 +212,9 @@ fn families(text: &str) -> BTreeMap<&str, &str> {
 }
 
 /// A fleet with some calls behind it: answered, cached, failed, refused, retried.
+/// That of one of the calls.
+const TRACE: &str = "4bf92f3577b34da6a3ce929d0e0e4736";
+
 async fn busy() -> Bed {
     let config = fixture(
         "echo",
@@ -227,12 +232,15 @@ async fn busy() -> Bed {
     while client.tools().await.is_empty() {
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
-    for n in [1, 1, 2, 3] {
+    for n in [1, 1, 2] {
         let said = client
             .call("echo__echo", json!({ "text": format!("say {n}") }))
             .await;
         assert!(said["error"].is_null(), "{said}");
     }
+    let traced = json!({"name": "echo__echo", "arguments": {"text": "say 3"}, "_meta": {"traceparent": format!("00-{TRACE}-00f067aa0ba902b7-01")}});
+    let said = client.ask("tools/call", traced).await;
+    assert!(said["error"].is_null(), "{said}");
     client.call("nobody__nothing", json!({})).await;
     for _ in 0..9 {
         client
@@ -365,6 +373,26 @@ async fn prometheus_reads_all_of_it_in_both_formats() {
         .await
         .expect("JSON");
     assert_eq!(typed["data"]["a2a_response_time"][0]["type"], "histogram");
+
+    // A call that its client traces is an example of its time, and is found by its trace.
+    let now = crate::kept::now() / 1_000;
+    let (from, to) = (now - 600, now + 600);
+    let exemplars = format!(
+        "{}/query_exemplars?query=mcp_server_call_duration_seconds_bucket&start={from}&end={to}",
+        prometheus.url
+    );
+    bed.eventually("Prometheus has the exemplar", async || {
+        let said = http().get(&exemplars).send().await.expect("an answer");
+        let said: Value = said.json().await.expect("JSON");
+        said["data"][0]["exemplars"][0]["labels"]["trace_id"] == TRACE
+    })
+    .await;
+    let query = CallQuery {
+        text: Some(TRACE.into()),
+        ..CallQuery::default()
+    };
+    let calls = bed.run::<GatewayCalls>(query).await.expect("a list");
+    assert_eq!(calls.len(), 1, "{calls:?}");
 
     // Every expression of the dashboard is one, and asks for what is there.
     let dashboard: Value =

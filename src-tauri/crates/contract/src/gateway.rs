@@ -828,6 +828,9 @@ pub struct CallRecord {
     pub retries: u32,
     /// Joins this call with log lines and events.
     pub correlation: String,
+    /// The trace that the client says it is part of, 32 hexadecimal digits: from `traceparent`, in `_meta` or as a header.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub trace: Option<String>,
     /// Whether it is kept on disk.
     #[serde(default)]
     pub stored: bool,
@@ -890,7 +893,7 @@ pub struct CallQuery {
     /// Of this client.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub client: Option<String>,
-    /// With this text in target, reason or correlation id.
+    /// With this text in target, reason, correlation id or trace.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub text: Option<String>,
     /// Only those that ended so; empty means all.
@@ -918,7 +921,8 @@ impl CallQuery {
             && (self.ends.is_empty() || self.ends.contains(&call.end))
             && (holds(call.target.as_deref())
                 || holds(call.reason.as_deref())
-                || holds(Some(&call.correlation)))
+                || holds(Some(&call.correlation))
+                || holds(call.trace.as_deref()))
     }
 
     /// How many are given at most.

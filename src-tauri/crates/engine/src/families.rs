@@ -15,8 +15,8 @@ use flotilla_contract::{
     state::{FleetCounts, HealthLevel, ProcessState},
     workflow::RunState,
 };
-use flotilla_gateway::{GatewayCounts, Times};
-use flotilla_metrics::{Format, Kind, Page};
+use flotilla_gateway::{GatewayCounts, ServerCounts, Times};
+use flotilla_metrics::{Exemplar, Format, Kind, Page};
 use std::{
     collections::BTreeMap,
     sync::{Arc, Mutex},
@@ -607,7 +607,7 @@ impl Picture<'_> {
             Kind::Counter,
             "Calls of a server that were let through, those answered from the cache included, by method.",
         );
-        let mut took: Vec<(&str, Times)> = Vec::new();
+        let mut took: Vec<(&ServerCounts, Times)> = Vec::new();
         for server in &self.counts.servers {
             let mut methods: BTreeMap<&str, (u64, u64)> = BTreeMap::new();
             let mut all = Times::default();
@@ -628,7 +628,7 @@ impl Picture<'_> {
                 }
             }
             if !server.calls.is_empty() {
-                took.push((server.server.as_str(), all));
+                took.push((server, all));
             }
         }
         let mut family = page.family(
@@ -637,11 +637,13 @@ impl Picture<'_> {
             "How long calls of a server took, in seconds.",
         );
         for (server, times) in &took {
-            family.histogram(
-                &[("server", server)],
+            let exemplars: Vec<_> = server.exemplars.iter().map(exemplar).collect();
+            family.traced_histogram(
+                &[("server", server.server.as_str())],
                 seconds(times, &CALL),
                 times.count(),
                 times.sum() / 1_000.0,
+                &exemplars,
             );
         }
         let mut family = page.family(
@@ -651,7 +653,7 @@ impl Picture<'_> {
         );
         for (server, times) in &took {
             family.histogram(
-                &[("agent_id", server)],
+                &[("agent_id", server.server.as_str())],
                 RESPONSE.map(|bound| (bound, times.within(bound))),
                 times.count(),
                 times.sum(),
@@ -981,6 +983,15 @@ async fn runs(core: &Core) -> Option<BTreeMap<String, u64>> {
         *counts.entry(run.state.word().to_owned()).or_default() += 1;
     }
     Some(counts)
+}
+
+/// In seconds, as the buckets are.
+fn exemplar(of: &flotilla_gateway::Exemplar) -> Exemplar<'_> {
+    Exemplar {
+        trace: &of.trace,
+        value: of.took_ms / 1_000.0,
+        at: of.at,
+    }
 }
 
 /// Milliseconds as buckets in seconds.

@@ -7,9 +7,12 @@
 //! Times and sizes fall into buckets that hold every bound in use outside, so one observation serves histograms of several makes:
 //! [`Histogram::within`] gives each its own.
 
-use crate::ring::{Ended, Rolling};
+use crate::{
+    gateway::wall,
+    ring::{Ended, Rolling},
+};
 use flotilla_contract::{
-    ServerId,
+    Millis, ServerId,
     gateway::{BreakerState, CallEnd, RejectedBy, Traffic},
 };
 use std::{collections::HashMap, time::Duration};
@@ -18,12 +21,12 @@ use tokio::time::Instant;
 /// Tools of one server that are counted by name.
 const MOST_TOOLS: usize = 1_000;
 
-/// Bounds of times, in milliseconds: those of the three histograms of seed documents 000 and 004 together.
+/// Bounds of times, in milliseconds: those of the three histograms of `/metrics` together.
 const TIMES_MS: [f64; 14] = [
     1.0, 5.0, 10.0, 25.0, 50.0, 100.0, 250.0, 500.0, 1_000.0, 2_000.0, 2_500.0, 5_000.0, 8_000.0,
     10_000.0,
 ];
-/// Bounds of sizes, in bytes: 256 and nine times the double (seed document 004).
+/// Bounds of sizes, in bytes: 256 and nine times the double.
 const SIZES: [f64; 10] = [
     256.0, 512.0, 1_024.0, 2_048.0, 4_096.0, 8_192.0, 16_384.0, 32_768.0, 65_536.0, 131_072.0,
 ];
@@ -171,6 +174,18 @@ pub(crate) struct Over<'a> {
     pub(crate) tool: Option<&'a str>,
     pub(crate) ended: Ended,
     pub(crate) bytes: usize,
+    pub(crate) trace: Option<&'a str>,
+}
+
+/// A call that is part of a trace, for those who look for an example of such a time.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Exemplar {
+    /// The trace, 32 hexadecimal digits.
+    pub trace: String,
+    /// How long the call took, in milliseconds.
+    pub took_ms: f64,
+    /// When it was over.
+    pub at: Millis,
 }
 
 /// Calls of one method, or of one tool.
@@ -197,7 +212,7 @@ impl CallCounts {
         } = call.ended;
         self.ends.note(end);
         self.retries += u64::from(retries);
-        if !matches!(end, CallEnd::Rejected | CallEnd::Cancelled) {
+        if is_timed(end) {
             self.took.note(took.as_secs_f64() * 1_000.0);
         }
         if matches!(end, CallEnd::Ok | CallEnd::ToolError) {
@@ -205,6 +220,11 @@ impl CallCounts {
             self.bytes.note(call.bytes as f64);
         }
     }
+}
+
+/// Whether its time says something: it was let through and not given up.
+fn is_timed(end: CallEnd) -> bool {
+    !matches!(end, CallEnd::Rejected | CallEnd::Cancelled)
 }
 
 /// A breaker went from one state to another, so often.
@@ -242,10 +262,23 @@ pub(crate) struct Counts {
     methods: Vec<CallCounts>,
     pub(crate) refused: Refused,
     changes: Vec<Changes>,
+    /// The latest of each bucket of times; only of calls whose clients trace them.
+    exemplars: [Option<Exemplar>; TIMES_MS.len() + 1],
 }
 
 impl Counts {
     pub(crate) fn note(&mut self, call: &Over<'_>, now: Instant) {
+        if let Some(trace) = call.trace.filter(|_| is_timed(call.ended.end)) {
+            let took_ms = call.ended.took.as_secs_f64() * 1_000.0;
+            let place = TIMES_MS.partition_point(|bound| *bound < took_ms);
+            if let Some(exemplar) = self.exemplars.get_mut(place) {
+                *exemplar = Some(Exemplar {
+                    trace: trace.to_owned(),
+                    took_ms,
+                    at: wall(),
+                });
+            }
+        }
         if let Some(name) = call.tool {
             if let Some(tool) = self.tools.get_mut(name) {
                 return tool.note(call, now);
@@ -317,6 +350,7 @@ impl Counts {
             calls,
             refused: self.refused,
             changes: self.changes.clone(),
+            exemplars: self.exemplars.iter().flatten().cloned().collect(),
             queued: 0,
         }
     }
@@ -333,6 +367,8 @@ pub struct ServerCounts {
     pub refused: Refused,
     /// How its breakers moved.
     pub changes: Vec<Changes>,
+    /// Calls that are part of traces, from quick to slow: the latest of each bucket of times.
+    pub exemplars: Vec<Exemplar>,
     /// Calls that wait for a place now.
     pub queued: u32,
 }
@@ -399,6 +435,7 @@ mod tests {
                 took: Duration::from_millis(ms),
             },
             bytes: 300,
+            trace: None,
         }
     }
 
@@ -414,6 +451,32 @@ mod tests {
         let mut twice = times.clone();
         twice.add(&times);
         assert_eq!((twice.count(), twice.within(5.0)), (12, 8));
+    }
+
+    #[test]
+    fn the_latest_traced_call_of_each_bucket_is_its_example() {
+        let mut counts = Counts::default();
+        let now = Instant::now();
+        for (trace, end, ms) in [
+            (Some("a"), CallEnd::Ok, 3),
+            (Some("b"), CallEnd::Failed, 5),
+            (None, CallEnd::Ok, 4),
+            (Some("c"), CallEnd::Cancelled, 4),
+            (Some("d"), CallEnd::Ok, 60_000),
+        ] {
+            let over = Over {
+                trace,
+                ..over(None, end, ms)
+            };
+            counts.note(&over, now);
+        }
+        let view = counts.view(&"fetch".parse().unwrap());
+        let seen: Vec<_> = view
+            .exemplars
+            .iter()
+            .map(|e| (&*e.trace, e.took_ms))
+            .collect();
+        assert_eq!(seen, [("b", 5.0), ("d", 60_000.0)]);
     }
 
     #[test]

@@ -15,6 +15,7 @@ use crate::{
     gateway::{Gateway, wall},
     limit::Standing,
     relay::{Call, Fault, Json, Said},
+    trace,
 };
 use bytes::Bytes;
 use flotilla_contract::tool::Era;
@@ -43,6 +44,7 @@ const SAID: usize = 64;
 const SESSION: HeaderName = HeaderName::from_static("mcp-session-id");
 const VERSION: HeaderName = HeaderName::from_static("mcp-protocol-version");
 const CORRELATION: HeaderName = HeaderName::from_static("x-correlation-id");
+const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 /// How far a client's limit is used up: requests in all and left, and seconds until all are there again.
 const LIMIT: HeaderName = HeaderName::from_static("x-ratelimit-limit");
 const REMAINING: HeaderName = HeaderName::from_static("x-ratelimit-remaining");
@@ -61,6 +63,7 @@ struct Asked {
     params: Option<Box<RawValue>>,
     correlation: String,
     named: bool,
+    trace: Option<String>,
 }
 
 /// What becomes of a message.
@@ -188,7 +191,11 @@ impl Gateway {
         match received {
             Received::Request { id, method, params } => {
                 let fields = Fields::of(params);
-                let modern = fields.meta().protocol_version.is_some()
+                let meta = fields.meta();
+                let said_of_trace = meta.trace_parent.as_deref();
+                let traced = said_of_trace.and_then(trace::of);
+                let traced = traced.or_else(|| trace::of(text(headers, &TRACEPARENT)?));
+                let modern = meta.protocol_version.is_some()
                     || (text(headers, &VERSION) == Some(MODERN_VERSION) && method != "initialize");
                 if modern {
                     if let Some(refusal) = self.refuse_modern(headers, group, id, &method, &fields)
@@ -202,6 +209,7 @@ impl Gateway {
                         params: params.map(ToOwned::to_owned),
                         correlation: correlation(),
                         named: said.is_some(),
+                        trace: traced.map(ToOwned::to_owned),
                     };
                     return Next::Modern(identity, asked);
                 }
@@ -219,6 +227,7 @@ impl Gateway {
                     params: params.map(ToOwned::to_owned),
                     correlation: correlation(),
                     named: said.is_some(),
+                    trace: traced.map(ToOwned::to_owned),
                 };
                 Next::Legacy(session, asked)
             }
@@ -437,6 +446,7 @@ impl Gateway {
             params: asked.params,
             correlation: asked.correlation,
             named: asked.named,
+            trace: asked.trace,
             cancel,
             say: Said(say),
         };
@@ -474,6 +484,7 @@ impl Gateway {
             params: asked.params,
             correlation: asked.correlation,
             named: asked.named,
+            trace: asked.trace,
             cancel: cancel.clone(),
             say: Said(say),
         };

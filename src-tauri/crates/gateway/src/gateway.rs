@@ -773,6 +773,7 @@ impl Inner {
                 tool: tally.tool(&call.method),
                 ended,
                 bytes: tally.bytes_out(),
+                trace: call.trace.as_deref(),
             };
             lock(&server.counts).note(&over, now);
         }

@@ -44,10 +44,12 @@ mod ring;
 mod server;
 mod slots;
 mod tasks;
+mod trace;
 
 pub use body::Body;
 pub use counts::{
-    CallCounts, Changes, Ends, GatewayCounts, Histogram, Refused, ServerCounts, Sizes, Times,
+    CallCounts, Changes, Ends, Exemplar, GatewayCounts, Histogram, Refused, ServerCounts, Sizes,
+    Times,
 };
 pub use fleet::{AsClient, Boxed, Content, Fleet, Instance, OnDemand, Opened, Upstream};
 pub use follow::{Followed, NotFollowed};

@@ -158,6 +158,7 @@ impl Tally {
             retries: self.retries,
             stored,
             correlation: call.correlation.clone(),
+            trace: call.trace.clone(),
         }
     }
 }

@@ -54,6 +54,8 @@ pub(crate) struct Call {
     pub(crate) correlation: String,
     /// It is the client's word: then the request can be followed by it.
     pub(crate) named: bool,
+    /// The trace that the client says it is part of.
+    pub(crate) trace: Option<String>,
     pub(crate) cancel: CancellationToken,
     pub(crate) say: Said,
 }

@@ -405,6 +405,7 @@ mod tests {
                 retries: 0,
                 stored: false,
                 correlation: number.to_string(),
+                trace: None,
             }));
         }
         let found = |query: CallQuery| -> Vec<u64> {

@@ -240,6 +240,7 @@ impl<'a> Fields<'a> {
             log_level: fields.text("io.modelcontextprotocol/logLevel"),
             subscription: fields.raw("io.modelcontextprotocol/subscriptionId"),
             progress_token: fields.raw("progressToken"),
+            trace_parent: fields.text("traceparent"),
         }
     }
 }
@@ -308,6 +309,8 @@ pub struct Meta<'a> {
     pub subscription: Option<&'a RawValue>,
     /// Asks for progress, under this token.
     pub progress_token: Option<&'a RawValue>,
+    /// The trace that it is part of, as the W3C trace context has it.
+    pub trace_parent: Option<Cow<'a, str>>,
 }
 
 impl<'a> Meta<'a> {

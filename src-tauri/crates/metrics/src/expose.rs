@@ -94,6 +94,17 @@ pub struct Family<'a> {
 /// Labels of a sample: names and values.
 pub type Labels<'a> = &'a [(&'a str, &'a str)];
 
+/// An observation by name: the trace that it was part of.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Exemplar<'a> {
+    /// The trace.
+    pub trace: &'a str,
+    /// What was observed, in the unit of the bounds.
+    pub value: f64,
+    /// When, in milliseconds since the epoch.
+    pub at: u64,
+}
+
 impl Page {
     /// An empty one.
     #[must_use]
@@ -133,7 +144,7 @@ impl Page {
 impl Family<'_> {
     /// Adds a sample.
     pub fn sample(&mut self, labels: Labels<'_>, value: f64) {
-        self.line("", labels, None, value);
+        self.line("", labels, None, value, None);
     }
 
     /// Adds a histogram: for each bound how many were at most that, then how many there are, and their sum.
@@ -144,15 +155,40 @@ impl Family<'_> {
         count: u64,
         sum: f64,
     ) {
-        for (bound, cumulative) in within {
-            self.line("_bucket", labels, Some(bound), float(cumulative));
-        }
-        self.line("_bucket", labels, Some(f64::INFINITY), float(count));
-        self.line("_count", labels, None, float(count));
-        self.line("_sum", labels, None, sum);
+        self.traced_histogram(labels, within, count, sum, &[]);
     }
 
-    fn line(&mut self, suffix: &str, labels: Labels<'_>, bound: Option<f64>, value: f64) {
+    /// The same with examples, from low to high: OpenMetrics has the latest of each bucket, the text format has none.
+    pub fn traced_histogram(
+        &mut self,
+        labels: Labels<'_>,
+        within: impl IntoIterator<Item = (f64, u64)>,
+        count: u64,
+        sum: f64,
+        exemplars: &[Exemplar<'_>],
+    ) {
+        let mut above = f64::NEG_INFINITY;
+        let buckets = within.into_iter().map(|(bound, n)| (bound, float(n)));
+        for (bound, cumulative) in buckets.chain([(f64::INFINITY, float(count))]) {
+            let inside = exemplars
+                .iter()
+                .filter(|e| above < e.value && e.value <= bound);
+            let latest = inside.max_by_key(|exemplar| exemplar.at);
+            self.line("_bucket", labels, Some(bound), cumulative, latest);
+            above = bound;
+        }
+        self.line("_count", labels, None, float(count), None);
+        self.line("_sum", labels, None, sum, None);
+    }
+
+    fn line(
+        &mut self,
+        suffix: &str,
+        labels: Labels<'_>,
+        bound: Option<f64>,
+        value: f64,
+        exemplar: Option<&Exemplar<'_>>,
+    ) {
         self.begin();
         let text = &mut self.page.text;
         text.push_str(self.name);
@@ -180,6 +216,15 @@ impl Family<'_> {
         }
         text.push_str(if open == ',' { "} " } else { " " });
         number(text, value);
+        if let Some(Exemplar { trace, value, at }) =
+            exemplar.filter(|_| self.page.format == Format::OpenMetrics)
+        {
+            text.push_str(" # {trace_id=\"");
+            escape(text, trace, true);
+            text.push_str("\"} ");
+            number(text, *value);
+            let _ = write!(text, " {}.{:03}", at / 1_000, at % 1_000);
+        }
         text.push('\n');
     }
 
@@ -280,12 +325,20 @@ mod tests {
         let mut calls = page.family("calls_total", Kind::Counter, "Calls.");
         calls.sample(&[("tool", "say \"a\\b\"\n"), ("none", "")], 2.0);
         page.family("nothing", Kind::Gauge, "Never on the page.");
-        page.family("took", Kind::Histogram, "Time.").histogram(
-            &[("s", "x")],
-            [(0.5, 1), (1.0, 2)],
-            3,
-            7.25,
-        );
+        let exemplar = |trace, value, at| Exemplar { trace, value, at };
+        page.family("took", Kind::Histogram, "Time.")
+            .traced_histogram(
+                &[("s", "x")],
+                [(0.5, 1), (1.0, 2)],
+                3,
+                7.25,
+                &[
+                    exemplar("at most", 0.5, 1_005),
+                    exemplar("older", 0.6, 2_000),
+                    exemplar("newer", 0.9, 3_000),
+                    exemplar("above", 5.0, 4_000),
+                ],
+            );
         page.family("flotilla_build_info", Kind::Info, "Build.")
             .sample(&[("version", "1")], 1.0);
         page.finish()
@@ -306,6 +359,18 @@ mod tests {
             .replace("# TYPE calls_total", "# TYPE calls")
             .replace("# HELP flotilla_build_info", "# HELP flotilla_build")
             .replace("flotilla_build_info gauge", "flotilla_build info")
+            .replace(
+                "le=\"0.5\"} 1",
+                "le=\"0.5\"} 1 # {trace_id=\"at most\"} 0.5 1.005",
+            )
+            .replace(
+                "le=\"1.0\"} 2",
+                "le=\"1.0\"} 2 # {trace_id=\"newer\"} 0.9 3.000",
+            )
+            .replace(
+                "le=\"+Inf\"} 3",
+                "le=\"+Inf\"} 3 # {trace_id=\"above\"} 5 4.000",
+            )
             + "# EOF\n";
         assert_eq!(page(Format::OpenMetrics), open);
     }

@@ -43,7 +43,7 @@ mod ring;
 pub mod scrape;
 pub mod store;
 
-pub use expose::{Family, Format, Kind, Labels, Page};
+pub use expose::{Exemplar, Family, Format, Kind, Labels, Page};
 pub use history::{Fact, History, Recalled, ToolKey};
 pub use live::{Live, Recorded};
 pub use page::{MAX_PAGE_BYTES, MAX_PAGE_SAMPLES, PageError, page};

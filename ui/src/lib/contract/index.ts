@@ -457,7 +457,7 @@ export interface CallQuery {
   server?: ServerId;
   /** Of this client. */
   client?: string;
-  /** With this text in target, reason or correlation id. */
+  /** With this text in target, reason, correlation id or trace. */
   text?: string;
   /** Only those that ended so; empty means all. */
   ends?: CallEnd[];
@@ -501,6 +501,8 @@ export interface CallRecord {
   retries: number;
   /** Joins this call with log lines and events. */
   correlation: string;
+  /** The trace that the client says it is part of, 32 hexadecimal digits: from `traceparent`, in `_meta` or as a header. */
+  trace?: string;
   /** Whether it is kept on disk. */
   stored: boolean;
 }

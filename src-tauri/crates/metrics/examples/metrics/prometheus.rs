@@ -285,7 +285,7 @@ fn as_json(answer: &Answer) -> Done<String> {
         let label = line.name.label("i").unwrap_or_default();
         RangeLine {
             metric: line.name.metric().to_owned(),
-            labels: vec![("i".to_owned(), label.to_owned())],
+            labels: vec![("i".to_owned(), label.into_owned())],
             values: values.collect(),
         }
     };
