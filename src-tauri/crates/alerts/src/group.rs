@@ -95,35 +95,63 @@ pub(crate) fn silenced(alert: &Alert, silences: &[Silence], now: Millis) -> Opti
     meant.next().map(|silence| silence.id)
 }
 
-/// What inhibits alerts.
+/// What inhibits alerts: the critical ones that fire.
 #[derive(Debug, Default)]
 pub(crate) struct Inhibitors {
-    /// By server, the rule of a critical alert that fires.
-    critical: BTreeMap<String, String>,
+    /// Of servers, by server: the instance and the tool that they name, and their rule.
+    of_server: BTreeMap<String, Vec<(Labels, String)>>,
+    /// Of no server, by what they are about and all their other labels: their rule.
+    of_subject: BTreeMap<Labels, String>,
 }
+
+/// Labels that tell one part of a server from another.
+const PARTS: [&str; 2] = ["instance", "tool"];
 
 impl Inhibitors {
     pub(crate) fn of<'a>(firing: impl Iterator<Item = &'a Alert>) -> Self {
-        let critical = firing.filter(|alert| alert.severity == Severity::Critical);
-        let named =
-            critical.filter_map(|alert| Some((alert.server()?.into(), alert.rule().into())));
-        Self {
-            critical: named.collect(),
+        let mut all = Self::default();
+        for alert in firing.filter(|alert| alert.severity == Severity::Critical) {
+            let rule = alert.rule().to_owned();
+            if let Some(server) = alert.server() {
+                let named = all.of_server.entry(server.to_owned()).or_default();
+                named.push((key(alert, &PARTS.map(str::to_owned)), rule));
+            } else if let Some(subject) = subject(alert) {
+                all.of_subject.insert(subject, rule);
+            }
         }
+        all
     }
 
     /// What inhibits an alert, given the servers that are stopped or failed.
     pub(crate) fn inhibited(&self, alert: &Alert, down: &BTreeSet<String>) -> Option<String> {
-        let server = alert.server()?;
-        if alert
-            .labels
-            .get("about")
-            .is_some_and(|about| about == "calls")
+        if let Some(server) = alert.server()
             && down.contains(server)
+            && alert.about() == Some("calls")
         {
             return Some(format!("{server} is down"));
         }
-        let rule = self.critical.get(server)?;
-        (alert.severity < Severity::Critical).then(|| format!("{rule} fires for {server}"))
+        if alert.severity == Severity::Critical {
+            return None;
+        }
+        let Some(server) = alert.server() else {
+            let rule = self.of_subject.get(&subject(alert)?)?;
+            return Some(format!("{rule} fires"));
+        };
+        let (parts, rule) = self.of_server.get(server)?.iter().find(|(parts, _)| {
+            let same = |(label, value)| alert.labels.get(label).is_none_or(|own| own == value);
+            parts.iter().all(same)
+        })?;
+        let part = parts
+            .get("instance")
+            .map_or_else(String::new, |instance| format!(", instance {instance}"));
+        Some(format!("{rule} fires for {server}{part}"))
     }
+}
+
+/// What an alert of no server is about: all its labels but those that tell it from a worse one of the same thing.
+fn subject(alert: &Alert) -> Option<Labels> {
+    alert.about()?;
+    let mut labels = alert.labels.clone();
+    labels.retain(|label, _| label != "alertname" && label != "severity");
+    Some(labels)
 }

@@ -14,8 +14,10 @@
 //! # From alert to message, as in Alertmanager
 //! Firing alerts that are neither silenced nor inhibited are grouped by the values of `group_by`. A new group is told after `group_wait`;
 //! then what is new in it, or has ended, `group_interval` after its last message at the earliest; the same again after `repeat_interval`. An
-//! alert that ended is told once, and only if its firing was told. A warning or an info is inhibited while a critical alert of the same server
-//! fires. What has the label `about="calls"` is inhibited while its server is stopped or failed: nobody answers, and that is said already.
+//! alert that ended is told once, and only if its firing was told. A warning or an info is inhibited while a critical alert of the same thing
+//! fires: of the same server, and of the same instance and tool where both name one; or, of no server, with the same label `about` and the same
+//! other labels, as the memory of the machine. What has the label `about="calls"` is inhibited while its server is stopped or failed: nobody
+//! answers, and that is said already.
 //!
 //! # Over a restart
 //! What is pending and fires, what was told, and the silences are [kept](Book::kept) by the engine whenever they change, and

@@ -6,13 +6,13 @@ use std::collections::BTreeMap;
 /// Minutes in milliseconds.
 const MIN: u64 = 60_000;
 
-/// Name, expression, `for` in milliseconds, severity, whether it is about calls, summary, description.
+/// Name, expression, `for` in milliseconds, severity, what it is about (label `about`, unless empty), summary, description.
 type Row = (
     &'static str,
     &'static str,
     u64,
     Severity,
-    bool,
+    &'static str,
     &'static str,
     &'static str,
 );
@@ -23,7 +23,7 @@ const RULES: &[Row] = &[
         "max by (server, instance) (flotilla_failed) > 0",
         0,
         Severity::Critical,
-        false,
+        "",
         "{{ server }} has failed",
         "Its process ended more often than its restart policy allows, or it cannot be started. Its log says why; a start begins anew.",
     ),
@@ -32,7 +32,7 @@ const RULES: &[Row] = &[
         "min by (server, instance) (flotilla_health) < 0.5",
         MIN,
         Severity::Warning,
-        false,
+        "",
         "{{ server }} is unhealthy",
         "It runs, but its health check fails. Its health says what was asked and answered.",
     ),
@@ -41,7 +41,7 @@ const RULES: &[Row] = &[
         "max by (server, instance) (increase(flotilla_restarts_total[10m])) > 0",
         0,
         Severity::Info,
-        false,
+        "",
         "{{ server }} was restarted",
         "Its process ended and was started again within the last ten minutes.",
     ),
@@ -50,7 +50,7 @@ const RULES: &[Row] = &[
         "max by (server, instance) (increase(flotilla_restarts_total[10m])) >= 3",
         0,
         Severity::Warning,
-        false,
+        "",
         "{{ server }} was restarted {{ value }} times in 10 minutes",
         "It keeps ending. Its log and its last exits say why.",
     ),
@@ -59,7 +59,7 @@ const RULES: &[Row] = &[
         "max by (server, tool) (flotilla_breaker_open) > 0",
         0,
         Severity::Warning,
-        true,
+        "calls",
         "The circuit breaker of {{ server }} {{ tool }} is open",
         "Calls are refused, because too many failed. It lets some through by itself after a while.",
     ),
@@ -68,7 +68,7 @@ const RULES: &[Row] = &[
         "max by (server) (avg_over_time(flotilla_call_error_percent[5m])) > 2",
         5 * MIN,
         Severity::Warning,
-        true,
+        "calls",
         "{{ value }} % of the calls of {{ server }} fail",
         "More than 2 % failed over 5 minutes.",
     ),
@@ -77,7 +77,7 @@ const RULES: &[Row] = &[
         "max by (server) (avg_over_time(flotilla_call_error_percent[5m])) > 5",
         5 * MIN,
         Severity::Critical,
-        true,
+        "calls",
         "{{ value }} % of the calls of {{ server }} fail",
         "More than 5 % failed over 5 minutes.",
     ),
@@ -86,7 +86,7 @@ const RULES: &[Row] = &[
         "max by (server) (avg_over_time(flotilla_call_p95_ms[5m])) > 8000",
         5 * MIN,
         Severity::Warning,
-        true,
+        "calls",
         "5 of 100 calls of {{ server }} take longer than {{ value }} ms",
         "The 95th percentile is above 8 s.",
     ),
@@ -95,7 +95,7 @@ const RULES: &[Row] = &[
         "max by (server) (avg_over_time(flotilla_call_p95_ms[5m])) > 10000",
         5 * MIN,
         Severity::Critical,
-        true,
+        "calls",
         "5 of 100 calls of {{ server }} take longer than {{ value }} ms",
         "The 95th percentile is above 10 s.",
     ),
@@ -104,7 +104,7 @@ const RULES: &[Row] = &[
         "max by (server, instance) (flotilla_memory_percent) > 80",
         10 * MIN,
         Severity::Warning,
-        false,
+        "memory",
         "{{ server }} uses {{ value }} % of the memory that it may",
         "At its limit it is restarted. Raise limits.rss, or look for a leak.",
     ),
@@ -113,7 +113,7 @@ const RULES: &[Row] = &[
         "max by (server, instance) (flotilla_memory_percent) > 90",
         10 * MIN,
         Severity::Critical,
-        false,
+        "memory",
         "{{ server }} uses {{ value }} % of the memory that it may",
         "At its limit it is restarted. Raise limits.rss, or look for a leak.",
     ),
@@ -123,7 +123,7 @@ const RULES: &[Row] = &[
         "flotilla_host_memory_used_percent > 80",
         10 * MIN,
         Severity::Warning,
-        false,
+        "memory",
         "{{ value }} % of the machine's memory is in use",
         "Servers can be stopped, moved, or given a limits.rss. The list of servers, sorted by memory, says which.",
     ),
@@ -132,7 +132,7 @@ const RULES: &[Row] = &[
         "flotilla_host_memory_used_percent > 90",
         10 * MIN,
         Severity::Critical,
-        false,
+        "memory",
         "{{ value }} % of the machine's memory is in use",
         "When there is none left the system ends a process of its choice. Stop what can be spared now.",
     ),
@@ -142,7 +142,7 @@ const RULES: &[Row] = &[
         "flotilla_host_disk_used_percent > 95",
         30 * MIN,
         Severity::Warning,
-        false,
+        "",
         "{{ value }} % of the disk of the engine's home is in use",
         "When it is full, events, calls and metrics are no longer kept. metrics.disk and the retention of logs bound what the engine itself takes.",
     ),
@@ -151,7 +151,7 @@ const RULES: &[Row] = &[
         "sum by (server) (increase(flotilla_rate_limited[1m])) > 100",
         0,
         Severity::Warning,
-        false,
+        "",
         "{{ value }} calls of {{ server }} met a rate limit within a minute",
         "A client calls more than it may. Raise the limit if that is legitimate.",
     ),
@@ -160,7 +160,7 @@ const RULES: &[Row] = &[
         "up < 1",
         2 * MIN,
         Severity::Warning,
-        false,
+        "",
         "The metrics of {{ job }} at {{ instance }} cannot be read",
         "What its page would show has a gap.",
     ),
@@ -169,16 +169,16 @@ const RULES: &[Row] = &[
 /// The rules, each as if it stood in the file.
 #[must_use]
 pub fn standard() -> Vec<AlertRule> {
-    let rule = |(name, expr, for_ms, severity, calls, summary, description): &Row| AlertRule {
+    let rule = |(name, expr, for_ms, severity, about, summary, description): &Row| AlertRule {
         name: (*name).to_owned(),
         expr: (*expr).to_owned(),
         for_ms: *for_ms,
         keep_firing_for_ms: 0,
         severity: *severity,
-        labels: if *calls {
-            BTreeMap::from([("about".to_owned(), "calls".to_owned())])
-        } else {
+        labels: if about.is_empty() {
             BTreeMap::new()
+        } else {
+            BTreeMap::from([("about".to_owned(), (*about).to_owned())])
         },
         summary: (*summary).to_owned(),
         description: (*description).to_owned(),

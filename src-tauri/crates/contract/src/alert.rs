@@ -333,6 +333,12 @@ impl Alert {
         self.labels.get("server").map(String::as_str)
     }
 
+    /// What it is about, as its rule says: `calls` and `memory` of the rules that come with Flotilla.
+    #[must_use]
+    pub fn about(&self) -> Option<&str> {
+        self.labels.get("about").map(String::as_str)
+    }
+
     /// The rule it comes from.
     #[must_use]
     pub fn rule(&self) -> &str {

@@ -154,6 +154,91 @@ fn the_worse_inhibits_the_rest_of_its_server() {
     assert_eq!(why(&book, "Warm", "a"), None);
 }
 
+#[test]
+fn a_warning_is_inhibited_by_the_critical_of_the_same_thing_only() {
+    // Of the rules that come with Flotilla, with the labels that their series have.
+    let inhibited = |holds: &[(&str, &[(&str, &str)])]| {
+        let mut book = Book::default();
+        book.apply(AlertsSpec::default(), 0);
+        for now in [1, 3_600_000] {
+            let found = book.asks().into_iter().map(|(rule, expr)| {
+                let value = [0.0, 1e6].into_iter().find(|value| expr.holds(*value));
+                let of_rule = holds.iter().filter(|(name, _)| *name == rule);
+                let pair = |(name, value): &(&str, &str)| ((*name).into(), (*value).into());
+                let samples = of_rule.map(|(_, labels)| Sample {
+                    labels: labels.iter().map(pair).collect(),
+                    value: value.unwrap(),
+                });
+                let values = Ok(samples.collect());
+                Found { rule, values }
+            });
+            let found = found.collect();
+            book.evaluated(now, found, BTreeSet::new());
+        }
+        let mild = book.alerts(3_600_000).into_iter();
+        let mild = mild.filter(|alert| alert.severity < Severity::Critical);
+        let mut why: Vec<(String, Option<String>)> = mild
+            .map(|alert| (alert.rule().to_owned(), alert.inhibited))
+            .collect();
+        why.sort();
+        why
+    };
+    let told = |rule: &str| (rule.to_owned(), None);
+    let not_told = |rule: &str, why: &str| (rule.to_owned(), Some(why.to_owned()));
+    let (one, two) = (
+        [("server", "a"), ("instance", "1")],
+        [("server", "a"), ("instance", "2")],
+    );
+    for (holds, expected) in [
+        (
+            &[("HostMemoryHigh", &[][..]), ("HostMemoryCritical", &[])][..],
+            vec![not_told("HostMemoryHigh", "HostMemoryCritical fires")],
+        ),
+        (&[("HostMemoryHigh", &[])], vec![told("HostMemoryHigh")]),
+        // Neither the disk nor a page is the memory of the machine.
+        (
+            &[
+                ("HostMemoryCritical", &[]),
+                ("HostDiskFull", &[]),
+                ("CollectorDown", &[("job", "x"), ("instance", "h:1")]),
+            ],
+            vec![told("CollectorDown"), told("HostDiskFull")],
+        ),
+        (
+            &[
+                ("MemoryNearLimit", &one),
+                ("MemoryNearLimit", &two),
+                ("MemoryAtLimit", &two),
+            ],
+            vec![
+                told("MemoryNearLimit"),
+                not_told("MemoryNearLimit", "MemoryAtLimit fires for a, instance 2"),
+            ],
+        ),
+        // What is of the whole server is inhibited by what is of one instance, and the other way round.
+        (
+            &[("CallErrors", &[("server", "a")]), ("ServerFailed", &one)],
+            vec![not_told(
+                "CallErrors",
+                "ServerFailed fires for a, instance 1",
+            )],
+        ),
+        (
+            &[
+                ("ServerUnhealthy", &one),
+                ("CallErrorsHigh", &[("server", "a")]),
+            ],
+            vec![not_told("ServerUnhealthy", "CallErrorsHigh fires for a")],
+        ),
+        (
+            &[("MemoryNearLimit", &one), ("HostMemoryCritical", &[])],
+            vec![told("MemoryNearLimit")],
+        ),
+    ] {
+        assert_eq!(inhibited(holds), expected, "{holds:?}");
+    }
+}
+
 fn matcher(label: &str, is: bool, values: &[&str]) -> LabelMatch {
     LabelMatch {
         label: label.into(),
