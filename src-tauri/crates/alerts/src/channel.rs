@@ -193,10 +193,8 @@ impl Channel {
         let spec = &self.spec;
         let waiting = state.queue.len() + usize::from(state.busy);
         ChannelView {
-            name: spec.name.clone(),
-            kind: spec.kind.word().to_owned(),
             to: to(&spec.kind),
-            severity: spec.severity,
+            spec: spec.clone(),
             sent: state.sent,
             lost: state.lost,
             waiting: u32::try_from(waiting).unwrap_or(u32::MAX),

@@ -307,10 +307,10 @@ fn channeled(channels: &[ChannelView], out: Out) -> String {
     ];
     let row = |view: &ChannelView| {
         vec![
-            view.name.as_str().into(),
-            view.kind.as_str().into(),
+            view.spec.name.as_str().into(),
+            view.spec.kind.word().into(),
             view.to.as_str().into(),
-            severity(view.severity),
+            severity(view.spec.severity),
             view.sent.to_string().into(),
             view.waiting.to_string().into(),
             view.lost.to_string().into(),
@@ -323,7 +323,7 @@ fn channeled(channels: &[ChannelView], out: Out) -> String {
             text += &format!(
                 "\n{} given up by {}: {}\n",
                 at(dead.at),
-                view.name,
+                view.spec.name,
                 dead.error
             );
             for alert in &dead.alerts {

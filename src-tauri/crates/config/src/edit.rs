@@ -1,8 +1,10 @@
 //! Changes of a text of `fleet.toml` that keep its comments and order. What they give back parses.
 
 mod alerts;
+mod list;
 
-pub use alerts::edit_rules;
+pub use alerts::{edit_channels, edit_rules, without_credentials};
+pub use list::Listed;
 
 use crate::parse;
 use flotilla_contract::{
@@ -36,12 +38,37 @@ pub enum EditError {
         /// Which others.
         by: Vec<ServerId>,
     },
-    /// There is no such rule of alerts in the file.
-    #[error("no rule {0} stands in the file")]
-    NoRule(String),
+    /// There is no such rule or channel of alerts in the file.
+    #[error("no {what} {name} stands in the file")]
+    NotListed {
+        /// What was looked for.
+        what: Listed,
+        /// Its name.
+        name: String,
+    },
     /// There is one already.
-    #[error("a rule {0} stands in the file already")]
-    RuleExists(String),
+    #[error("a {what} {name} stands in the file already")]
+    Listed {
+        /// What there is.
+        what: Listed,
+        /// Its name.
+        name: String,
+    },
+    /// What stands in the file was to be kept, and nothing does.
+    #[error(
+        "{0}: nothing stands in the file that could be kept; accepted is the name of a secret or of a variable"
+    )]
+    NothingKept(&'static str),
+    /// Not the name of a secret or a variable.
+    #[error(
+        "{key}: found {found:?}; accepted is the name of a secret, up to 128 of A-Z a-z 0-9 _ . - /, or of a variable, up to 128 of A-Z a-z 0-9 _, no digit first"
+    )]
+    Credential {
+        /// Of which key.
+        key: &'static str,
+        /// What it would say.
+        found: String,
+    },
     /// Not a key of a server's table.
     #[error("{key:?} is not a key: {error}")]
     Key {

@@ -1,12 +1,12 @@
 use crate::{MetricsSpec, resolve};
 use flotilla_contract::{
     ServerId, ServerSpec,
-    alert::{AlertsSpec, ChannelKind},
+    alert::{AlertsSpec, ChannelKind, Credential},
     gateway::{Bucket, Exposure, GatewaySpec, PoolSpec, RetryPreset, Window},
     host::HostPattern,
     spec::{Transport, Value},
 };
-use std::{collections::BTreeMap, path::PathBuf, time::Duration};
+use std::{borrow::Cow, collections::BTreeMap, path::PathBuf, time::Duration};
 
 /// What `fleet.toml` declares, every default filled in.
 #[derive(Clone, Debug, PartialEq)]
@@ -119,11 +119,10 @@ impl Fleet {
         }
         // Those of channels belong to no server.
         for channel in &self.alerts.channels {
-            for name in channel_texts(&channel.kind)
-                .into_iter()
-                .flat_map(resolve::secrets_in)
-            {
-                used.entry(name.to_owned()).or_default();
+            for text in channel_texts(&channel.kind) {
+                for name in resolve::secrets_in(&text) {
+                    used.entry(name.to_owned()).or_default();
+                }
             }
         }
         used
@@ -131,19 +130,18 @@ impl Fleet {
 }
 
 /// The texts of a channel in which secrets may be referred to.
-fn channel_texts(kind: &ChannelKind) -> Vec<&str> {
+fn channel_texts(kind: &ChannelKind) -> Vec<Cow<'_, str>> {
     match kind {
         ChannelKind::Webhook { url, secret } => {
-            let secret = secret.as_deref();
-            std::iter::once(url.as_str()).chain(secret).collect()
+            let secret = secret.as_ref().map(Credential::text);
+            std::iter::once(url.into()).chain(secret).collect()
         }
-        ChannelKind::Alertmanager { url } => vec![url],
-        ChannelKind::Exec { command, .. } => command.iter().map(String::as_str).collect(),
-        ChannelKind::Smtp(smtp) => smtp
-            .login
-            .iter()
-            .map(|(_, password)| password.as_str())
-            .collect(),
+        ChannelKind::Alertmanager { url } => vec![url.into()],
+        ChannelKind::Exec { command, .. } => command.iter().map(Into::into).collect(),
+        ChannelKind::Smtp(smtp) => {
+            let login = smtp.login.iter();
+            login.map(|login| login.password.text()).collect()
+        }
         ChannelKind::Desktop => Vec::new(),
     }
 }

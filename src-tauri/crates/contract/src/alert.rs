@@ -5,7 +5,7 @@ pub mod expr;
 use crate::{Millis, metric::LabelMatch};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
+use std::{borrow::Cow, collections::BTreeMap, fmt};
 
 /// How bad it is; the worst is the greatest.
 #[derive(
@@ -131,11 +131,12 @@ pub struct AlertRule {
 }
 
 /// Who is told of alerts.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct ChannelSpec {
     /// Its name.
     pub name: String,
     /// What kind it is.
+    #[serde(flatten)]
     pub kind: ChannelKind,
     /// The least severity that it is told of (default info).
     pub severity: Severity,
@@ -144,14 +145,16 @@ pub struct ChannelSpec {
 }
 
 /// How a channel tells.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(tag = "kind", rename_all = "snake_case")]
 pub enum ChannelKind {
     /// A POST of JSON. Texts may refer to secrets, `${secret:NAME}`.
     Webhook {
         /// Where.
         url: String,
         /// Signs the body, HMAC-SHA256.
-        secret: Option<String>,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        secret: Option<Credential>,
     },
     /// Alertmanager's API, version 2.
     Alertmanager {
@@ -171,8 +174,87 @@ pub enum ChannelKind {
     Desktop,
 }
 
+/// What is told a receiver in confidence. It is known by where it is kept; its value never leaves the engine.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(tag = "from", rename_all = "snake_case")]
+pub enum Credential {
+    /// A stored secret, `${secret:NAME}`.
+    Secret {
+        /// Its name.
+        name: String,
+    },
+    /// A variable of the engine's environment, `${NAME}`.
+    Variable {
+        /// Its name.
+        name: String,
+    },
+    /// What stands in the file. In a change: it stays as it is.
+    File {
+        /// The text; it is never sent.
+        #[serde(skip)]
+        text: String,
+    },
+}
+
+impl Credential {
+    /// What a text of `fleet.toml` means.
+    #[must_use]
+    pub fn of(text: String) -> Self {
+        let inner = text
+            .strip_prefix("${")
+            .and_then(|rest| rest.strip_suffix('}'));
+        let Some(inner) = inner else {
+            return Self::File { text };
+        };
+        // As secrets and variables are named everywhere.
+        let of = |name: &str, more: &[u8]| {
+            let fits = |b: u8| b.is_ascii_alphanumeric() || b == b'_' || more.contains(&b);
+            (1..=128).contains(&name.len()) && name.bytes().all(fits)
+        };
+        match inner.strip_prefix("secret:") {
+            Some(name) if of(name, b".-/") => Self::Secret {
+                name: name.to_owned(),
+            },
+            None if of(inner, b"") && !inner.starts_with(|c: char| c.is_ascii_digit()) => {
+                Self::Variable {
+                    name: inner.to_owned(),
+                }
+            }
+            _ => Self::File { text },
+        }
+    }
+
+    /// The text of `fleet.toml` that means it.
+    #[must_use]
+    pub fn text(&self) -> Cow<'_, str> {
+        match self {
+            Self::Secret { name } => format!("${{secret:{name}}}").into(),
+            Self::Variable { name } => format!("${{{name}}}").into(),
+            Self::File { text } => text.into(),
+        }
+    }
+}
+
+impl fmt::Debug for Credential {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::File { .. } => f.write_str("Credential(…)"),
+            named => write!(f, "Credential({})", named.text()),
+        }
+    }
+}
+
+/// With what a mail server lets somebody in.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Login {
+    /// Who.
+    pub user: String,
+    /// The password.
+    pub password: Credential,
+}
+
 /// How e-mails are sent.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Smtp {
     /// The mail server.
     pub host: String,
@@ -180,8 +262,9 @@ pub struct Smtp {
     pub port: u16,
     /// How the connection is protected.
     pub tls: SmtpTls,
-    /// With what it is logged in: user and password, which may refer to a secret.
-    pub login: Option<(String, String)>,
+    /// With what it is logged in.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub login: Option<Login>,
     /// Who writes.
     pub from: Mailbox,
     /// Who is written to; at least one.
@@ -201,8 +284,32 @@ pub enum SmtpTls {
     None,
 }
 
+impl SmtpTls {
+    /// Its word in `fleet.toml`.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Starttls => "starttls",
+            Self::Tls => "tls",
+            Self::None => "none",
+        }
+    }
+
+    /// The port that mail servers have for it.
+    #[must_use]
+    pub fn port(self) -> u16 {
+        match self {
+            Self::Starttls => 587,
+            Self::Tls => 465,
+            Self::None => 25,
+        }
+    }
+}
+
 /// An address of e-mail with a name, `Name <local@domain>`, or without.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(try_from = "String", into = "String")]
+#[schemars(with = "String")]
 pub struct Mailbox {
     /// Whose it is.
     pub name: Option<String>,
@@ -211,6 +318,10 @@ pub struct Mailbox {
     /// What stands behind it.
     pub domain: String,
 }
+
+/// How a [`Mailbox`] is written.
+pub const MAILBOX: &str =
+    "an address such as \"ops@example.com\" or \"Operations <ops@example.com>\"";
 
 impl std::str::FromStr for Mailbox {
     type Err = ();
@@ -246,6 +357,35 @@ impl std::str::FromStr for Mailbox {
             local: local.to_owned(),
             domain: domain.to_owned(),
         })
+    }
+}
+
+impl fmt::Display for Mailbox {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            name,
+            local,
+            domain,
+        } = self;
+        match name {
+            Some(name) => write!(f, "{name} <{local}@{domain}>"),
+            None => write!(f, "{local}@{domain}"),
+        }
+    }
+}
+
+impl From<Mailbox> for String {
+    fn from(mailbox: Mailbox) -> Self {
+        mailbox.to_string()
+    }
+}
+
+impl TryFrom<String> for Mailbox {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        let wrong = |()| format!("found {text:?} as an address of e-mail; accepted is {MAILBOX}");
+        text.parse().map_err(wrong)
     }
 }
 
@@ -475,15 +615,46 @@ pub enum RuleEdit {
     },
 }
 
-/// What a change of the rules would make of the file.
+/// A change of the channels in `fleet.toml`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
-pub struct RulePreview {
+#[serde(tag = "act", rename_all = "snake_case")]
+pub enum ChannelEdit {
+    /// Declare a channel, or change one.
+    Set {
+        /// Its name so far, if it stands in the file.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        was: Option<String>,
+        /// What it is to be.
+        channel: ChannelSpec,
+    },
+    /// Take a channel out of the file.
+    Remove {
+        /// Its name.
+        name: String,
+    },
+}
+
+/// What a change of rules or channels would make of the file.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct EditPreview {
     /// The file.
     pub path: String,
     /// Hash of the file as it is.
     pub hash: String,
-    /// The lines that would change, as a unified diff; empty when none would.
+    /// The lines that would change, as a unified diff; empty when none would. What channels are signed with is left out of it where it
+    /// stands in the file.
     pub diff: String,
+}
+
+/// A change of the channels that is to be written.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ChannelWriteParams {
+    /// The change.
+    pub edit: ChannelEdit,
+    /// Hash of the file that was shown; it must still be that one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hash: Option<String>,
 }
 
 /// A change of the rules that is to be written.
@@ -559,14 +730,10 @@ pub struct AlertChange {
 /// A channel, and how it went.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct ChannelView {
-    /// Its name.
-    pub name: String,
-    /// `webhook`, `alertmanager`, `exec`, `smtp` or `desktop`.
-    pub kind: String,
-    /// Where to, as the file says it, without a login.
+    /// The channel, as the file declares it.
+    pub spec: ChannelSpec,
+    /// Where to, in short, without a login.
     pub to: String,
-    /// The least severity that it is told of.
-    pub severity: Severity,
     /// Messages that arrived.
     pub sent: u64,
     /// Messages that were given up.

@@ -5,9 +5,9 @@ use crate::{
     Event, Millis, ServerId, ServerView, WireError,
     agent::{Agent, AgentFilter, AgentStats},
     alert::{
-        Alert, AlertChange, AlertHistoryQuery, ChannelRef, ChannelTested, ChannelView,
-        CheckExprParams, CheckedExpr, RuleEdit, RulePreview, RuleView, RuleWriteParams, Silence,
-        SilenceParams, SilenceRef,
+        Alert, AlertChange, AlertHistoryQuery, ChannelEdit, ChannelRef, ChannelTested, ChannelView,
+        ChannelWriteParams, CheckExprParams, CheckedExpr, EditPreview, RuleEdit, RuleView,
+        RuleWriteParams, Silence, SilenceParams, SilenceRef,
     },
     error::ErrorCode,
     frame::{EngineInfo, FleetSnapshot},
@@ -261,7 +261,7 @@ commands! {
     #[doc = "Whether a text is a condition, and what it gives now; nothing is changed."]
     "alerts.check" alerts_check AlertsCheck(CheckExprParams) -> CheckedExpr;
     #[doc = "What a change of the rules would make of fleet.toml; nothing is written."]
-    "alerts.rule_preview" alerts_rule_preview AlertsRulePreview(RuleEdit) -> RulePreview;
+    "alerts.rule_preview" alerts_rule_preview AlertsRulePreview(RuleEdit) -> EditPreview;
     #[doc = "Change the rules in fleet.toml, if it is still the one that was shown."]
     "alerts.rule_write" alerts_rule_write AlertsRuleWrite(RuleWriteParams) -> ConfigWritten;
     #[doc = "Changes of alerts, newest first."]
@@ -274,6 +274,10 @@ commands! {
     "alerts.unsilence" alerts_unsilence AlertsUnsilence(SilenceRef) -> Silence;
     #[doc = "Channels that tell of alerts, and what they could not tell."]
     "alerts.channels" alerts_channels AlertsChannels(Empty) -> Vec<ChannelView>;
+    #[doc = "What a change of the channels would make of fleet.toml; nothing is written."]
+    "alerts.channel_preview" alerts_channel_preview AlertsChannelPreview(ChannelEdit) -> EditPreview;
+    #[doc = "Change the channels in fleet.toml, if it is still the one that was shown."]
+    "alerts.channel_write" alerts_channel_write AlertsChannelWrite(ChannelWriteParams) -> ConfigWritten;
     #[doc = "Send a test message over a channel, once, and wait for its end."]
     "alerts.test_channel" alerts_test_channel AlertsTestChannel(ChannelRef) -> ChannelTested;
     #[doc = "Agents of the registry."]

@@ -11,8 +11,8 @@ use flotilla_config::{resolve, secrets::SecretStore};
 use flotilla_contract::{
     Caller, ErrorCode, EventKind, InstanceId, Millis, ServerId, WireError,
     alert::{
-        Alert, AlertChange, AlertState, AlertsSpec, ChannelTested, ChannelView, RuleView, Severity,
-        Silence, SilenceParams,
+        Alert, AlertChange, AlertState, AlertsSpec, ChannelSpec, ChannelTested, ChannelView,
+        RuleView, Severity, Silence, SilenceParams,
         expr::{Expr, Question, Sample},
     },
     event::NewEvent,
@@ -114,6 +114,10 @@ impl Alerts {
         ended.map_err(|error| refused("end", &error))
     }
 
+    pub(crate) fn set_channels(&self, specs: &[ChannelSpec]) {
+        self.channels.set(specs);
+    }
+
     pub(crate) fn channels(&self) -> Vec<ChannelView> {
         self.channels.views()
     }
@@ -197,7 +201,7 @@ fn read(file: &Path) -> Result<Kept, String> {
 pub(crate) async fn run(core: Arc<Core>) {
     let alerts = &core.alerts;
     let mut fleet = core.fleet();
-    alerts.channels.set(&fleet.alerts.channels);
+    alerts.set_channels(&fleet.alerts.channels);
     let mut kept = lock(&alerts.book).version();
     let mut evaluated: Option<Instant> = None;
     let mut ticks = tokio::time::interval(LOOK);
@@ -208,7 +212,7 @@ pub(crate) async fn run(core: Arc<Core>) {
         if !Arc::ptr_eq(&current, &fleet) {
             fleet = current;
             put_in_force(&core, fleet.alerts.clone());
-            alerts.channels.set(&fleet.alerts.channels);
+            alerts.set_channels(&fleet.alerts.channels);
         }
         let interval = Duration::from_millis(lock(&alerts.book).interval());
         // The first evaluation waits: at its start an engine knows nothing yet.

@@ -19,9 +19,9 @@ use flotilla_contract::{
     Caller, ErrorCode, Handler, ServerId, ServerView, WireError,
     agent::{Agent, AgentFilter, AgentStats},
     alert::{
-        Alert, AlertChange, AlertHistoryQuery, ChannelRef, ChannelTested, ChannelView,
-        CheckExprParams, CheckedExpr, RuleEdit, RulePreview, RuleView, RuleWriteParams, Silence,
-        SilenceParams, SilenceRef,
+        Alert, AlertChange, AlertHistoryQuery, ChannelEdit, ChannelRef, ChannelTested, ChannelView,
+        ChannelWriteParams, CheckExprParams, CheckedExpr, EditPreview, RuleEdit, RuleView,
+        RuleWriteParams, Silence, SilenceParams, SilenceRef,
     },
     command::{
         AddParams, AgentEnable, CallParams, CancelParams, CheckParams, CheckedConfig, ConfigText,
@@ -731,7 +731,7 @@ impl Handler for Core {
         &self,
         _: &Caller,
         params: RuleEdit,
-    ) -> Result<RulePreview, WireError> {
+    ) -> Result<EditPreview, WireError> {
         self.preview_rules(&params)
     }
 
@@ -780,7 +780,23 @@ impl Handler for Core {
     }
 
     async fn alerts_channels(&self, _: &Caller, _: Empty) -> Result<Vec<ChannelView>, WireError> {
-        Ok(self.alerts.channels())
+        Ok(self.alert_channels())
+    }
+
+    async fn alerts_channel_preview(
+        &self,
+        _: &Caller,
+        params: ChannelEdit,
+    ) -> Result<EditPreview, WireError> {
+        self.preview_channels(&params)
+    }
+
+    async fn alerts_channel_write(
+        &self,
+        caller: &Caller,
+        params: ChannelWriteParams,
+    ) -> Result<ConfigWritten, WireError> {
+        self.write_channels(caller, params).await
     }
 
     async fn alerts_test_channel(
@@ -788,7 +804,7 @@ impl Handler for Core {
         _: &Caller,
         params: ChannelRef,
     ) -> Result<ChannelTested, WireError> {
-        self.alerts.test(&params.name).await
+        self.test_channel(&params.name).await
     }
 
     async fn workflow_list(&self, _: &Caller, _: Empty) -> Result<Vec<WorkflowInfo>, WireError> {

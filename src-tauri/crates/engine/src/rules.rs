@@ -1,15 +1,19 @@
-//! Rules of alerts for operators: what a condition gives now, and changes of the rules in `fleet.toml`, shown before they are written.
+//! Rules and channels of alerts for operators: what a condition gives now, and changes in `fleet.toml`, shown before they are written.
 
 use crate::{
     alerts::{Store, put_in_force, values},
     clock, config,
     core::Core,
 };
-use flotilla_config::{edit::edit_rules, hash, unified_diff};
+use flotilla_config::{
+    edit::{EditError, edit_channels, edit_rules, without_credentials},
+    hash, unified_diff,
+};
 use flotilla_contract::{
     Caller, ErrorCode, WireError,
     alert::{
-        CheckedExpr, CheckedSample, ExprWrong, RuleEdit, RulePreview, RuleView, RuleWriteParams,
+        ChannelEdit, ChannelTested, ChannelView, ChannelWriteParams, CheckedExpr, CheckedSample,
+        EditPreview, ExprWrong, RuleEdit, RuleView, RuleWriteParams,
         expr::{Expr, ExprError, Sample},
     },
     command::ConfigWritten,
@@ -72,14 +76,54 @@ impl Core {
     }
 
     /// What a change of the rules would make of the file.
-    pub(crate) fn preview_rules(&self, edit: &RuleEdit) -> Result<RulePreview, WireError> {
+    pub(crate) fn preview_rules(&self, edit: &RuleEdit) -> Result<EditPreview, WireError> {
+        self.preview(|text| edit_rules(text, edit))
+    }
+
+    /// What a change of the channels would make of the file.
+    pub(crate) fn preview_channels(&self, edit: &ChannelEdit) -> Result<EditPreview, WireError> {
+        self.preview(|text| edit_channels(text, edit))
+    }
+
+    fn preview(
+        &self,
+        make: impl FnOnce(&str) -> Result<String, EditError>,
+    ) -> Result<EditPreview, WireError> {
         let text = self.text_to_edit()?;
-        let after = edit_rules(&text, edit).map_err(config::edit_error)?;
-        Ok(RulePreview {
+        let after = make(&text).map_err(config::edit_error)?;
+        Ok(EditPreview {
             path: self.config.path.display().to_string(),
             hash: hash(&text),
-            diff: unified_diff(&text, &after),
+            diff: unified_diff(&without_credentials(&text), &without_credentials(&after)),
         })
+    }
+
+    /// The channels. Who has just written the file sees what he wrote, and can test it.
+    pub(crate) fn alert_channels(&self) -> Vec<ChannelView> {
+        self.alerts.set_channels(&self.fleet().alerts.channels);
+        self.alerts.channels()
+    }
+
+    /// Sends a test message over a channel.
+    pub(crate) async fn test_channel(&self, name: &str) -> Result<ChannelTested, WireError> {
+        self.alerts.set_channels(&self.fleet().alerts.channels);
+        self.alerts.test(name).await
+    }
+
+    /// Writes a change of the channels.
+    pub(crate) async fn write_channels(
+        &self,
+        caller: &Caller,
+        params: ChannelWriteParams,
+    ) -> Result<ConfigWritten, WireError> {
+        let edit = params.edit;
+        let reason = match &edit {
+            ChannelEdit::Set { channel, .. } => format!("channel {} set", channel.name),
+            ChannelEdit::Remove { name } => format!("channel {name} removed"),
+        };
+        let make = |text: &str| edit_channels(text, &edit).map_err(config::edit_error);
+        self.write_config(caller, &reason, params.hash.as_deref(), &[], make)
+            .await
     }
 
     /// Writes a change of the rules.

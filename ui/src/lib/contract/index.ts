@@ -535,11 +535,58 @@ export interface Capability {
   output_schema: unknown;
 }
 
+/** A change of the channels in `fleet.toml`. */
+export type ChannelEdit =
+  /** Declare a channel, or change one. */
+  | {
+    act: "set";
+    /** Its name so far, if it stands in the file. */
+    was?: string;
+    /** What it is to be. */
+    channel: ChannelSpec;
+  }
+  /** Take a channel out of the file. */
+  | {
+    act: "remove";
+    /** Its name. */
+    name: string;
+  };
+
 /** A channel. */
 export interface ChannelRef {
   /** Its name. */
   name: string;
 }
+
+/** Who is told of alerts. */
+export type ChannelSpec = {
+  /** Its name. */
+  name: string;
+  /** The least severity that it is told of (default info). */
+  severity: Severity;
+  /** Whether it is told of ends, too (default true). */
+  resolved: boolean;
+} & ({
+  kind: "webhook";
+  /** Where. */
+  url: string;
+  /** Signs the body, HMAC-SHA256. */
+  secret?: Credential;
+} | {
+  kind: "alertmanager";
+  /** Its base address. */
+  url: string;
+} | {
+  kind: "exec";
+  /** Program and arguments; no shell. */
+  command: string[];
+  /** It is ended after this long, in milliseconds (default 10 s). */
+  timeout_ms: number;
+} | {
+  kind: "smtp";
+} & Smtp | {
+  kind: "desktop";
+});
 
 /** A test message arrived. */
 export interface ChannelTested {
@@ -549,14 +596,10 @@ export interface ChannelTested {
 
 /** A channel, and how it went. */
 export interface ChannelView {
-  /** Its name. */
-  name: string;
-  /** `webhook`, `alertmanager`, `exec`, `smtp` or `desktop`. */
-  kind: string;
-  /** Where to, as the file says it, without a login. */
+  /** The channel, as the file declares it. */
+  spec: ChannelSpec;
+  /** Where to, in short, without a login. */
   to: string;
-  /** The least severity that it is told of. */
-  severity: Severity;
   /** Messages that arrived. */
   sent: number;
   /** Messages that were given up. */
@@ -583,6 +626,12 @@ export interface ChartQuery {
   grouping?: RangeGrouping;
   /** The quantile of a histogram, 0 to 1. */
   quantile?: number;
+/** A change of the channels that is to be written. */
+export interface ChannelWriteParams {
+  /** The change. */
+  edit: ChannelEdit;
+  /** Hash of the file that was shown; it must still be that one. */
+  hash?: string;
 }
 
 /** What one health check asks. */
@@ -864,6 +913,25 @@ export interface ConfigWritten {
   added: ServerId[];
 }
 
+/** What is told a receiver in confidence. It is known by where it is kept; its value never leaves the engine. */
+export type Credential =
+  /** A stored secret, `${secret:NAME}`. */
+  | {
+    from: "secret";
+    /** Its name. */
+    name: string;
+  }
+  /** A variable of the engine's environment, `${NAME}`. */
+  | {
+    from: "variable";
+    /** Its name. */
+    name: string;
+  }
+  /** What stands in the file. In a change: it stays as it is. */
+  | {
+    from: "file";
+  };
+
 /** A message that was given up. */
 export interface DeadLetter {
   /** When. */
@@ -941,6 +1009,19 @@ export interface EditParams {
   hash?: string;
   /** Why, for the revision. */
   reason?: string;
+}
+
+/** What a change of rules or channels would make of the file. */
+export interface EditPreview {
+  /** The file. */
+  path: string;
+  /** Hash of the file as it is. */
+  hash: string;
+  /**
+   * The lines that would change, as a unified diff; empty when none would. What channels are signed with is left out of it where it
+   * stands in the file.
+   */
+  diff: string;
 }
 
 /** Nothing. */
@@ -1855,6 +1936,17 @@ export interface LogQuery {
   contains?: string;
 }
 
+/** With what a mail server lets somebody in. */
+export interface Login {
+  /** Who. */
+  user: string;
+  /** The password. */
+  password: Credential;
+}
+
+/** An address of e-mail with a name, `Name <local@domain>`, or without. */
+export type Mailbox = string;
+
 /** What a series measures. Totals are those of an instance's whole process tree. */
 export type Metric =
   /** CPU time per wall time, in percent of one core. */
@@ -2439,16 +2531,6 @@ export type RuleEdit =
     enabled: boolean;
   };
 
-/** What a change of the rules would make of the file. */
-export interface RulePreview {
-  /** The file. */
-  path: string;
-  /** Hash of the file as it is. */
-  hash: string;
-  /** The lines that would change, as a unified diff; empty when none would. */
-  diff: string;
-}
-
 /** How a rule is. */
 export type RuleState =
   /** It was not evaluated yet. */
@@ -2934,6 +3016,31 @@ export interface SilenceRef {
   /** Its number. */
   id: number;
 }
+
+/** How e-mails are sent. */
+export interface Smtp {
+  /** The mail server. */
+  host: string;
+  /** Its port (default 587 with STARTTLS, 465 with TLS, 25 without). */
+  port: number;
+  /** How the connection is protected. */
+  tls: SmtpTls;
+  /** With what it is logged in. */
+  login?: Login;
+  /** Who writes. */
+  from: Mailbox;
+  /** Who is written to; at least one. */
+  to: Mailbox[];
+}
+
+/** How a connection to a mail server is protected. */
+export type SmtpTls =
+  /** It begins open and must go on in TLS before anything is told; a server that does not offer it gets nothing. */
+  | "starttls"
+  /** TLS from the first byte. */
+  | "tls"
+  /** Not at all; only to a server on this machine. */
+  | "none";
 
 /** One word for a screen, derived from process, health and admin. */
 export type Status =
@@ -3640,7 +3747,7 @@ export interface Commands {
   /** Whether a text is a condition, and what it gives now; nothing is changed. */
   "alerts.check": { params: CheckExprParams; result: CheckedExpr };
   /** What a change of the rules would make of fleet.toml; nothing is written. */
-  "alerts.rule_preview": { params: RuleEdit; result: RulePreview };
+  "alerts.rule_preview": { params: RuleEdit; result: EditPreview };
   /** Change the rules in fleet.toml, if it is still the one that was shown. */
   "alerts.rule_write": { params: RuleWriteParams; result: ConfigWritten };
   /** Changes of alerts, newest first. */
@@ -3653,6 +3760,10 @@ export interface Commands {
   "alerts.unsilence": { params: SilenceRef; result: Silence };
   /** Channels that tell of alerts, and what they could not tell. */
   "alerts.channels": { params: Empty; result: ChannelView[] };
+  /** What a change of the channels would make of fleet.toml; nothing is written. */
+  "alerts.channel_preview": { params: ChannelEdit; result: EditPreview };
+  /** Change the channels in fleet.toml, if it is still the one that was shown. */
+  "alerts.channel_write": { params: ChannelWriteParams; result: ConfigWritten };
   /** Send a test message over a channel, once, and wait for its end. */
   "alerts.test_channel": { params: ChannelRef; result: ChannelTested };
   /** Agents of the registry. */

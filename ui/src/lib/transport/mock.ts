@@ -614,6 +614,8 @@ export class MockTransport implements Transport {
     'alerts.history': () => [],
     'alerts.silences': () => [],
     'alerts.channels': () => [],
+    'alerts.channel_preview': () => ({ path: 'fleet.toml', hash: '', diff: '' }),
+    'alerts.channel_write': () => ({ revision: 1, hash: '', changes: [], added: [] }),
     'alerts.silence': ({ matchers, from = Date.now(), for_ms, comment = '' }) => ({
       id: 1,
       matchers,

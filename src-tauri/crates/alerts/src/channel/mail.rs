@@ -47,8 +47,8 @@ pub(super) async fn send(
         .port(smtp.port)
         .tls(tls)
         .timeout(Some(WHOLE));
-    if let (Some((user, _)), Some(password)) = (&smtp.login, password) {
-        client = client.credentials(Credentials::new(user.clone(), password));
+    if let (Some(login), Some(password)) = (&smtp.login, password) {
+        client = client.credentials(Credentials::new(login.user.clone(), password));
     }
     let client = client.build();
     match tokio::time::timeout(WHOLE, client.send(mail)).await {

@@ -65,7 +65,7 @@ impl Sender {
             ChannelKind::Webhook { url, secret } => {
                 let body = payload(message).to_string();
                 let secret = match secret {
-                    Some(secret) => Some(self.resolve(secret).await?),
+                    Some(secret) => Some(self.resolve(&secret.text()).await?),
                     None => None,
                 };
                 self.post(url, "", body, secret).await
@@ -80,7 +80,7 @@ impl Sender {
             } => self.exec(command, *timeout_ms, payload(message)).await,
             ChannelKind::Smtp(smtp) => {
                 let password = match &smtp.login {
-                    Some((_, password)) => Some(self.resolve(password).await?),
+                    Some(login) => Some(self.resolve(&login.password.text()).await?),
                     None => None,
                 };
                 mail::send(smtp, password, message).await

@@ -1,7 +1,7 @@
 //! Against a receiver of HTTP on this machine, and real programs.
 
 use super::*;
-use flotilla_contract::alert::Alert;
+use flotilla_contract::alert::{Alert, Credential};
 use std::{
     collections::BTreeMap,
     time::{Duration, Instant},
@@ -143,7 +143,7 @@ async fn until(channels: &Channels, is: impl Fn(&ChannelView) -> bool) -> Channe
 async fn a_webhook_is_signed_and_tried_again() {
     let (url, mut asked) = receiver(&[500, 204]).await;
     let (channels, _) = near();
-    let secret = Some("${secret:HOOK}".to_owned());
+    let secret = Some(Credential::of("${secret:HOOK}".into()));
     let url = format!("{url}/hook");
     channels.set(&[channel("hook", ChannelKind::Webhook { url, secret })]);
     channels.tell(&message(Severity::Warning, AlertState::Firing));

@@ -1,9 +1,17 @@
-//! Rules of alerts in a text: in `[[alerts.rules]]`, or in a list of tables on a line.
+//! Rules and channels of alerts in a text.
 
-use super::{EditError, distant_comment, finish, keep_comment, opening, read, replace, set_at};
-use crate::units::{parse_duration, show_duration};
-use flotilla_contract::alert::{AlertRule, RuleEdit, STANDARD_RULES, Severity};
-use toml_edit::{Array, ArrayOfTables, DocumentMut, InlineTable, Item, Table, TableLike, Value};
+use super::{
+    EditError, finish,
+    list::{self, Keys, Listed, Says},
+    opening, read, set_at,
+};
+use crate::{file::keys, units::show_duration};
+use flotilla_contract::alert::{
+    AlertRule, ChannelEdit, ChannelKind, ChannelSpec, Credential, RuleEdit, STANDARD_RULES,
+    Severity, Smtp,
+};
+use std::collections::BTreeMap;
+use toml_edit::{Array, DocumentMut, InlineTable, Item, Value};
 
 /// Changes the rules; what else stands in the text stays as it is.
 ///
@@ -13,199 +21,170 @@ pub fn edit_rules(text: &str, edit: &RuleEdit) -> Result<String, EditError> {
     let mut document = read(text)?;
     match edit {
         RuleEdit::Set { was, rule } => {
-            let other = was.as_ref() != Some(&rule.name);
-            if other && place(&mut document, &rule.name).is_some() {
-                return Err(EditError::RuleExists(rule.name.clone()));
-            }
-            match was {
-                Some(name) => {
-                    let table = place(&mut document, name);
-                    write(table.ok_or_else(|| EditError::NoRule(name.clone()))?, rule);
-                }
-                None => {
-                    let prefix = opening(&mut document, text);
-                    add(&mut document, rule, &prefix);
-                }
-            }
+            let (was, keys) = (was.as_deref(), rule_keys(rule));
+            list::set(&mut document, text, Listed::Rule, was, &rule.name, keys)?;
         }
-        RuleEdit::Remove { name } => remove(&mut document, name)?,
+        RuleEdit::Remove { name } => list::remove(&mut document, Listed::Rule, name)?,
         RuleEdit::Enable { name, enabled } => {
             if !STANDARD_RULES.contains(&name.as_str()) {
-                return Err(EditError::NoRule(name.clone()));
+                return Err(list::missing(Listed::Rule, name));
             }
             let prefix = opening(&mut document, text);
-            enable(alerts(&mut document, &prefix, false), name, *enabled);
+            enable(list::alerts(&mut document, &prefix, false), name, *enabled);
         }
     }
     finish(&document)
 }
 
-/// `alerts`, made if it is not there; with a header of its own, or only for what stands below it.
-fn alerts<'d>(document: &'d mut DocumentMut, prefix: &str, below: bool) -> &'d mut Item {
-    document.entry("alerts").or_insert_with(|| {
-        let mut table = Table::new();
-        table.set_implicit(below);
-        table.decor_mut().set_prefix(prefix);
-        Item::Table(table)
-    })
+/// Changes the channels; what else stands in the text stays as it is.
+///
+/// # Errors
+/// When a channel is not there, or there already, a credential has no name, or the result is not valid.
+pub fn edit_channels(text: &str, edit: &ChannelEdit) -> Result<String, EditError> {
+    let mut document = read(text)?;
+    match edit {
+        ChannelEdit::Set { was, channel } => {
+            let (was, keys) = (was.as_deref(), channel_keys(channel)?);
+            let name = &channel.name;
+            list::set(&mut document, text, Listed::Channel, was, name, keys)?;
+        }
+        ChannelEdit::Remove { name } => list::remove(&mut document, Listed::Channel, name)?,
+    }
+    finish(&document)
 }
 
-/// The table of a rule.
-fn place<'d>(document: &'d mut DocumentMut, name: &str) -> Option<&'d mut dyn TableLike> {
-    let is = |table: &dyn TableLike| table.get("name").and_then(Item::as_str) == Some(name);
-    let rules = document
-        .get_mut("alerts")?
-        .as_table_like_mut()?
-        .get_mut("rules")?;
-    match rules {
-        Item::ArrayOfTables(tables) => {
-            let table = tables.iter_mut().find(|table| is(*table))?;
-            Some(table)
+/// A text without what channels are signed with, where that stands in it.
+#[must_use]
+pub fn without_credentials(text: &str) -> String {
+    let Ok(mut document) = text.parse::<DocumentMut>() else {
+        return text.to_owned();
+    };
+    for channel in list::each(&mut document, Listed::Channel) {
+        if let Some(item) = channel.get_mut("secret")
+            && let Some(said) = item.as_str()
+            && matches!(Credential::of(said.to_owned()), Credential::File { .. })
+        {
+            super::replace(item, Value::from("…"));
         }
-        Item::Value(Value::Array(list)) => {
-            let mut tables = list.iter_mut().filter_map(Value::as_inline_table_mut);
-            let table = tables.find(|table| is(*table))?;
-            Some(table)
-        }
-        _ => None,
+    }
+    document.to_string()
+}
+
+fn said(text: &str) -> Says {
+    if text.is_empty() {
+        Says::Nothing
+    } else {
+        Says::Value(Value::from(text))
     }
 }
 
-/// The keys of a rule with their values, in the order in which people write them; without one where the default says the same.
-fn keys(rule: &AlertRule) -> [(&'static str, Option<Value>); 9] {
-    let time = |ms: u64| (ms > 0).then(|| Value::from(show_duration(ms)));
-    let text = |text: &str| (!text.is_empty()).then(|| Value::from(text));
-    let labels: InlineTable = rule
-        .labels
-        .iter()
-        .map(|(name, value)| (name, Value::from(value)))
-        .collect();
-    let severity =
-        (rule.severity != Severity::default()).then(|| Value::from(rule.severity.word()));
-    [
-        ("name", Some(Value::from(&rule.name))),
-        ("expr", Some(Value::from(&rule.expr))),
-        ("for", time(rule.for_ms)),
-        ("keep_firing_for", time(rule.keep_firing_for_ms)),
-        ("severity", severity),
+fn unless<T: PartialEq>(default: &T, value: T, shown: impl Fn(T) -> Value) -> Says {
+    if value == *default {
+        Says::Default(shown(value))
+    } else {
+        Says::Value(shown(value))
+    }
+}
+
+fn time(default: u64, ms: u64) -> Says {
+    unless(&default, ms, |ms| Value::from(show_duration(ms)))
+}
+
+fn severity(default: Severity, severity: Severity) -> Says {
+    unless(&default, severity, |severity| Value::from(severity.word()))
+}
+
+fn rule_keys(rule: &AlertRule) -> Keys {
+    let pair = |(name, value)| (name, Value::from(value));
+    let labels: InlineTable = rule.labels.iter().map(pair).collect();
+    let summary = if rule.summary == rule.expr {
+        Says::Default(Value::from(&rule.summary))
+    } else {
+        said(&rule.summary)
+    };
+    vec![
+        ("name", said(&rule.name)),
+        ("expr", said(&rule.expr)),
+        ("for", time(0, rule.for_ms)),
+        ("keep_firing_for", time(0, rule.keep_firing_for_ms)),
+        ("severity", severity(Severity::default(), rule.severity)),
         (
             "labels",
-            (!labels.is_empty()).then_some(Value::InlineTable(labels)),
+            if labels.is_empty() {
+                Says::Nothing
+            } else {
+                Says::Value(labels.into())
+            },
         ),
-        (
-            "summary",
-            text(&rule.summary).filter(|_| rule.summary != rule.expr),
-        ),
-        ("description", text(&rule.description)),
-        ("runbook", text(rule.runbook.as_deref().unwrap_or_default())),
+        ("summary", summary),
+        ("description", said(&rule.description)),
+        ("runbook", said(rule.runbook.as_deref().unwrap_or_default())),
     ]
 }
 
-/// Whether what stands there means a value already, however it is written.
-fn means(item: &Item, value: &Value) -> bool {
-    let times = item
-        .as_str()
-        .and_then(parse_duration)
-        .zip(value.as_str().and_then(parse_duration));
-    times.is_some_and(|(old, new)| old == new) || (item.is_str() && item.as_str() == value.as_str())
-}
-
-fn write(table: &mut dyn TableLike, rule: &AlertRule) {
-    for (key, value) in keys(rule) {
-        match (table.get_mut(key), value) {
-            (None, None) => {}
-            (Some(item), Some(value)) => {
-                if !means(item, &value) {
-                    replace(item, value);
-                }
-            }
-            (None, Some(value)) => set_at(table, &[key], value),
-            // A default that is said is no change.
-            (Some(item), None)
-                if key == "severity" && item.as_str() == Some(Severity::default().word()) => {}
-            (Some(item), None) if item.as_str().and_then(parse_duration) == Some(0) => {}
-            (Some(item), None) if key == "summary" && item.as_str() == Some(&rule.expr) => {}
-            (Some(_), None) => {
-                table.remove(key);
+/// Every key that a channel may have; those of other kinds say nothing.
+fn channel_keys(channel: &ChannelSpec) -> Result<Keys, EditError> {
+    let mut says = BTreeMap::from([
+        ("name", said(&channel.name)),
+        ("kind", said(channel.kind.word())),
+        ("severity", severity(Severity::Info, channel.severity)),
+        ("resolved", unless(&true, channel.resolved, Value::from)),
+    ]);
+    match &channel.kind {
+        ChannelKind::Webhook { url, secret } => {
+            says.insert("url", said(url));
+            if let Some(secret) = secret {
+                says.insert("secret", credential("secret", secret)?);
             }
         }
+        ChannelKind::Alertmanager { url } => {
+            says.insert("url", said(url));
+        }
+        ChannelKind::Exec {
+            command,
+            timeout_ms,
+        } => {
+            let command: Array = command.iter().map(String::as_str).collect();
+            says.insert("command", Says::Value(command.into()));
+            says.insert("timeout", time(10_000, *timeout_ms));
+        }
+        ChannelKind::Smtp(smtp) => of_mail(smtp, &mut says)?,
+        ChannelKind::Desktop => {}
     }
+    let key = |key: &&'static str| (*key, says.remove(key).unwrap_or(Says::Nothing));
+    Ok(keys::CHANNEL.iter().map(key).collect())
 }
 
-fn add(document: &mut DocumentMut, rule: &AlertRule, prefix: &str) {
-    let pairs = keys(rule)
-        .into_iter()
-        .filter_map(|(key, value)| Some((key, value?)));
-    let alerts = alerts(document, prefix, true);
-    let inline = alerts.is_inline_table();
-    let Some(alerts) = alerts.as_table_like_mut() else {
-        return;
-    };
-    let rules = alerts.entry("rules").or_insert_with(|| {
-        if inline {
-            Item::Value(Value::Array(Array::new()))
-        } else {
-            Item::ArrayOfTables(ArrayOfTables::new())
-        }
+fn of_mail(smtp: &Smtp, says: &mut BTreeMap<&str, Says>) -> Result<(), EditError> {
+    let tls = unless(&Default::default(), smtp.tls, |tls| Value::from(tls.word()));
+    let port = unless(&smtp.tls.port(), smtp.port, |port| {
+        Value::from(i64::from(port))
     });
-    match rules {
-        Item::ArrayOfTables(tables) => {
-            let mut table = Table::new();
-            for (key, value) in pairs {
-                table.insert(key, Item::Value(value));
-            }
-            table.decor_mut().set_prefix(prefix);
-            tables.push(table);
-        }
-        Item::Value(Value::Array(list)) => list.push(pairs.collect::<InlineTable>()),
-        // `read` has refused anything else.
-        _ => {}
-    }
-}
-
-fn remove(document: &mut DocumentMut, name: &str) -> Result<(), EditError> {
-    let missing = || EditError::NoRule(name.to_owned());
-    let is = |table: &dyn TableLike| table.get("name").and_then(Item::as_str) == Some(name);
-    let alerts = document.get_mut("alerts").and_then(Item::as_table_like_mut);
-    let rules = alerts
-        .and_then(|alerts| alerts.get_mut("rules"))
-        .ok_or_else(missing)?;
-    let (comment, left) = match rules {
-        Item::ArrayOfTables(tables) => {
-            let at = tables
-                .iter()
-                .position(|table| is(table))
-                .ok_or_else(missing)?;
-            let gone = tables.remove(at);
-            let comment = distant_comment(&gone).map(|comment| (gone.position(), comment));
-            (comment, tables.len())
-        }
-        Item::Value(Value::Array(list)) => {
-            let named = |rule: &Value| rule.as_inline_table().is_some_and(|table| is(table));
-            let at = list.iter().position(named).ok_or_else(missing)?;
-            list.remove(at);
-            (None, list.len())
-        }
-        _ => return Err(missing()),
-    };
-    if left == 0 {
-        let alerts = document.get_mut("alerts").and_then(Item::as_table_like_mut);
-        let empty = alerts.is_some_and(|alerts| {
-            alerts.remove("rules");
-            alerts.is_empty()
-        });
-        let implicit = document
-            .get("alerts")
-            .and_then(Item::as_table)
-            .is_some_and(Table::is_implicit);
-        if empty && implicit {
-            document.remove("alerts");
-        }
-    }
-    if let Some((position, comment)) = comment {
-        keep_comment(document, position, &comment);
+    let to: Array = smtp.to.iter().map(ToString::to_string).collect();
+    says.insert("host", said(&smtp.host));
+    says.insert("tls", tls);
+    says.insert("port", port);
+    says.insert("from", said(&smtp.from.to_string()));
+    says.insert("to", Says::Value(to.into()));
+    if let Some(login) = &smtp.login {
+        says.insert("user", said(&login.user));
+        says.insert("password", credential("password", &login.password)?);
     }
     Ok(())
+}
+
+/// A credential by its name; what stands in the file stays.
+fn credential(key: &'static str, credential: &Credential) -> Result<Says, EditError> {
+    let text = credential.text();
+    if matches!(credential, Credential::File { .. }) {
+        return Ok(Says::Kept);
+    }
+    // A name that ends early would say something else.
+    if Credential::of(text.to_string()) != *credential {
+        let found = text.into_owned();
+        return Err(EditError::Credential { key, found });
+    }
+    Ok(said(&text))
 }
 
 /// Puts a name into `disabled`, or takes it out; an empty list goes.
@@ -283,6 +262,17 @@ kind = "desktop"
         edit_rules(text, &RuleEdit::Set { was, rule })
     }
 
+    fn missing(name: &str) -> EditError {
+        list::missing(Listed::Rule, name)
+    }
+
+    fn listed(name: &str) -> EditError {
+        EditError::Listed {
+            what: Listed::Rule,
+            name: name.into(),
+        }
+    }
+
     fn there(text: &str) -> Vec<AlertRule> {
         parse(text).unwrap().alerts.rules
     }
@@ -352,9 +342,9 @@ kind = "desktop"
             "alerts = { defaults = false , rules = [{ name = \"New\", expr = \"up < 1\" }] }\n"
         );
         for (was, name, error) in [
-            (None, "Slow", EditError::RuleExists("Slow".into())),
-            (Some("Fat"), "Slow", EditError::RuleExists("Slow".into())),
-            (Some("Gone"), "Gone", EditError::NoRule("Gone".into())),
+            (None, "Slow", listed("Slow")),
+            (Some("Fat"), "Slow", listed("Slow")),
+            (Some("Gone"), "Gone", missing("Gone")),
         ] {
             assert_eq!(set(FILE, was, rule(name, "up < 1")), Err(error));
         }
@@ -378,7 +368,7 @@ kind = "desktop"
                 "{text}"
             );
         }
-        assert_eq!(remove(FILE, "Gone"), Err(EditError::NoRule("Gone".into())));
+        assert_eq!(remove(FILE, "Gone"), Err(missing("Gone")));
     }
 
     #[test]
@@ -413,9 +403,188 @@ kind = "desktop"
         let below = "[[alerts.rules]]\nname = \"A\"\nexpr = \"up < 1\"\n";
         let text = enable(below, "RateLimited", false).unwrap();
         assert_eq!(parse(&text).unwrap().alerts.rules.len(), 1, "{text}");
+        assert_eq!(enable(FILE, "Fat", false), Err(missing("Fat")));
+    }
+
+    const CHANNELS: &str = r#"# Who is told.
+[[alerts.channels]]
+name = "hook" # of the wiki
+kind = "webhook"
+url = "https://hooks.example/x"
+secret = "plain"
+
+# The pager.
+[[alerts.channels]]
+name = "mail"
+kind = "smtp"
+host = "mail.example.com"
+port = 587
+user = "flotilla"
+password = "${secret:mail}"
+from = '"Flotilla" <fleet@example.com>'
+to = [ "a@example.com", "b@example.com" ]
+severity = "critical"
+"#;
+
+    fn channel(text: &str, name: &str) -> ChannelSpec {
+        let fleet = parse(text).unwrap();
+        let mut channels = fleet.alerts.channels.into_iter();
+        channels.find(|channel| channel.name == name).unwrap()
+    }
+
+    fn set_channel(
+        text: &str,
+        was: Option<&str>,
+        channel: &ChannelSpec,
+    ) -> Result<String, EditError> {
+        // As it comes back from a screen.
+        let sent = serde_json::to_string(channel).unwrap();
+        assert!(!sent.contains("plain"), "{sent}");
+        let (was, channel) = (was.map(str::to_owned), serde_json::from_str(&sent).unwrap());
+        edit_channels(text, &ChannelEdit::Set { was, channel })
+    }
+
+    #[test]
+    fn a_channel_is_changed_where_it_stands_and_what_is_secret_stays() {
+        for name in ["hook", "mail"] {
+            let same = set_channel(CHANNELS, Some(name), &channel(CHANNELS, name));
+            assert_eq!(same.unwrap(), CHANNELS, "nothing to change");
+        }
+        let mut mail = channel(CHANNELS, "mail");
+        let ChannelKind::Smtp(smtp) = &mut mail.kind else {
+            panic!("{mail:?}");
+        };
+        (smtp.tls, smtp.port) = (flotilla_contract::alert::SmtpTls::Tls, 465);
+        smtp.to.pop();
+        mail.resolved = false;
+        let text = set_channel(CHANNELS, Some("mail"), &mail).unwrap();
+        let expected = CHANNELS
+            .replace("port = 587\n", "")
+            .replace(
+                "[ \"a@example.com\", \"b@example.com\" ]",
+                "[\"a@example.com\"]",
+            )
+            .replace(
+                "severity = \"critical\"\n",
+                "severity = \"critical\"\ntls = \"tls\"\nresolved = false\n",
+            );
+        assert_eq!(text, expected);
+        assert_eq!(channel(&text, "mail"), mail);
+
+        // Another kind has other keys; what another key says in confidence is not its.
+        let kind = |kind| ChannelSpec {
+            kind,
+            ..channel(CHANNELS, "hook")
+        };
+        let url = "http://am.example".to_owned();
+        let text = set_channel(
+            CHANNELS,
+            Some("hook"),
+            &kind(ChannelKind::Alertmanager { url }),
+        );
+        let expected = CHANNELS
+            .replace("\"webhook\"", "\"alertmanager\"")
+            .replace("https://hooks.example/x", "http://am.example")
+            .replace("secret = \"plain\"\n", "");
+        assert_eq!(text.unwrap(), expected);
+        let hook = |from: Credential| {
+            let (url, secret) = ("https://x.example".to_owned(), Some(from));
+            kind(ChannelKind::Webhook { url, secret })
+        };
+        let named = |name: &str| Credential::Secret { name: name.into() };
+        let text = set_channel(CHANNELS, Some("hook"), &hook(named("a/b"))).unwrap();
+        assert!(text.contains("secret = \"${secret:a/b}\"\n"), "{text}");
+        let file = Credential::File {
+            text: String::new(),
+        };
+        for (was, channel, error) in [
+            (
+                Some("mail"),
+                hook(file.clone()),
+                EditError::Listed {
+                    what: Listed::Channel,
+                    name: "hook".into(),
+                },
+            ),
+            (
+                Some("gone"),
+                ChannelSpec {
+                    name: "gone".into(),
+                    ..hook(named("a"))
+                },
+                list::missing(Listed::Channel, "gone"),
+            ),
+            (
+                Some("mail"),
+                ChannelSpec {
+                    name: "mail".into(),
+                    ..hook(file.clone())
+                },
+                EditError::NothingKept("secret"),
+            ),
+            (
+                None,
+                ChannelSpec {
+                    name: "new".into(),
+                    ..hook(file)
+                },
+                EditError::NothingKept("secret"),
+            ),
+            (
+                Some("hook"),
+                hook(named("a}${b")),
+                EditError::Credential {
+                    key: "secret",
+                    found: "${secret:a}${b}".into(),
+                },
+            ),
+        ] {
+            assert_eq!(set_channel(CHANNELS, was, &channel), Err(error));
+        }
+        let wrong = kind(ChannelKind::Alertmanager {
+            url: "ftp://x".into(),
+        });
+        let Err(EditError::Invalid(findings)) = set_channel(CHANNELS, Some("hook"), &wrong) else {
+            panic!("it is no address of HTTP");
+        };
+        assert_eq!(findings[0].key, "alerts.channels[0].url");
+    }
+
+    #[test]
+    fn a_channel_is_added_and_taken_out() {
+        let screen = ChannelSpec {
+            name: "screen".into(),
+            kind: ChannelKind::Desktop,
+            severity: Severity::Critical,
+            resolved: true,
+        };
+        let new =
+            "[[alerts.channels]]\nname = \"screen\"\nkind = \"desktop\"\nseverity = \"critical\"\n";
+        assert_eq!(set_channel("", None, &screen).unwrap(), new);
+        let text = set_channel(CHANNELS, None, &screen).unwrap();
+        assert_eq!(text, format!("{CHANNELS}\n{new}"));
+        let remove = |text: &str, name: &str| {
+            edit_channels(text, &ChannelEdit::Remove { name: name.into() })
+        };
+        assert_eq!(remove(&text, "screen").unwrap(), CHANNELS);
+        assert_eq!(remove(new, "screen").unwrap(), "");
         assert_eq!(
-            enable(FILE, "Fat", false),
-            Err(EditError::NoRule("Fat".into()))
+            remove(CHANNELS, "x"),
+            Err(list::missing(Listed::Channel, "x"))
+        );
+    }
+
+    #[test]
+    fn a_text_is_shown_without_what_signs() {
+        assert_eq!(
+            without_credentials(CHANNELS),
+            CHANNELS.replace("\"plain\"", "\"…\"")
+        );
+        let inline = "alerts.channels = [{ name = \"a\", kind = \"webhook\", url = \"http://x\", secret = 'x' }]\n";
+        assert_eq!(without_credentials(inline), inline.replace("'x'", "\"…\""));
+        assert_eq!(
+            without_credentials("secret = \"${secret:x}\" # [[\n"),
+            "secret = \"${secret:x}\" # [[\n"
         );
     }
 }

@@ -6,8 +6,8 @@ use super::{
 };
 use crate::file::keys;
 use flotilla_contract::alert::{
-    AlertRule, AlertsSpec, ChannelKind, ChannelSpec, Mailbox, STANDARD_RULES, Severity, Smtp,
-    SmtpTls,
+    AlertRule, AlertsSpec, ChannelKind, ChannelSpec, Credential, Login, MAILBOX, Mailbox,
+    STANDARD_RULES, Severity, Smtp, SmtpTls,
     expr::{Expr, ExprError},
 };
 use std::collections::BTreeMap;
@@ -273,6 +273,7 @@ fn channel(fields: &Fields<'_>) -> Option<ChannelSpec> {
     let kind = match kind {
         Kind::Webhook => {
             let secret = fields.get("secret").and_then(|node| node.text());
+            let secret = secret.map(Credential::of);
             url().map(|url| ChannelKind::Webhook { url, secret })
         }
         Kind::Alertmanager => url().map(|url| ChannelKind::Alertmanager { url }),
@@ -324,11 +325,7 @@ fn smtp(fields: &Fields<'_>) -> Option<Smtp> {
             "tls is \"none\" and the host is {host}; accepted is a connection without TLS to this machine only"
         ));
     }
-    let mut port = match tls {
-        SmtpTls::Starttls => 587,
-        SmtpTls::Tls => 465,
-        SmtpTls::None => 25,
-    };
+    let mut port = tls.port();
     set(
         &mut port,
         fields.get("port").and_then(|node| node.number(1..=65_535)),
@@ -370,7 +367,10 @@ fn smtp(fields: &Fields<'_>) -> Option<Smtp> {
         host: host?,
         port,
         tls,
-        login: user.zip(password),
+        login: user.zip(password).map(|(user, password)| Login {
+            user,
+            password: Credential::of(password),
+        }),
         from: from?,
         to: to?,
     })
@@ -385,8 +385,7 @@ fn is_here(host: &str) -> bool {
 fn mailbox(node: &Node<'_>) -> Option<Mailbox> {
     match node.text()?.parse() {
         Ok(mailbox) => Some(mailbox),
-        Err(()) => node
-            .refuse("an address such as \"ops@example.com\" or \"Operations <ops@example.com>\""),
+        Err(()) => node.refuse(MAILBOX),
     }
 }
 

@@ -1,7 +1,7 @@
 //! E-mail, to a mail server that speaks the protocol.
 
 use super::*;
-use flotilla_contract::alert::{Mailbox, Smtp, SmtpTls};
+use flotilla_contract::alert::{Login, Mailbox, Smtp, SmtpTls};
 use tokio::io::{AsyncBufReadExt as _, BufReader};
 
 /// Answers the end of each mail with one of these lines, and gives the lines that clients said.
@@ -66,6 +66,13 @@ fn smtp(port: u16) -> Smtp {
     }
 }
 
+fn login(password: &str) -> Login {
+    Login {
+        user: "me".into(),
+        password: Credential::of(password.into()),
+    }
+}
+
 /// The value of a header, unfolded.
 fn header(mail: &[String], name: &str) -> Option<String> {
     let head: Vec<&String> = mail.iter().take_while(|line| !line.is_empty()).collect();
@@ -88,7 +95,7 @@ async fn a_mail_is_tried_again_and_is_the_same_mail() {
     .await;
     let (channels, _) = near();
     let spec = Smtp {
-        login: Some(("me".into(), "${secret:HOOK}".into())),
+        login: Some(login("${secret:HOOK}")),
         ..smtp(port)
     };
     channels.set(&[channel("mail", ChannelKind::Smtp(spec))]);
@@ -172,7 +179,7 @@ async fn nothing_is_told_to_a_server_that_has_no_tls() {
     let (channels, _) = near();
     let spec = Smtp {
         tls: SmtpTls::Starttls,
-        login: Some(("me".into(), "key".into())),
+        login: Some(login("key")),
         ..smtp(port)
     };
     channels.set(&[channel("mail", ChannelKind::Smtp(spec))]);
