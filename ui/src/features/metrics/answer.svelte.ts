@@ -19,6 +19,14 @@ function stepFor(asked: Asked, reach: number | Zoom): number {
   return typeof reach !== 'number' && width <= FEW_MS && asked.metric.startsWith('flotilla_') ? OWN_STEP : NEAR_STEP;
 }
 
+/** What is shown of an answer. Young lines fill their charts; a minute at least. */
+export function viewOf({ times, lines, step }: Answer, reach: number | Zoom, now: number): Zoom {
+  if (typeof reach !== 'number') return reach;
+  const end = times.at(-1) ?? now;
+  const since = times.find((_, i) => lines.some((line) => (line.values[i] ?? null) !== null));
+  return { from: Math.max(end - reach, Math.min((since ?? end) - step, end - 60_000)), to: end };
+}
+
 /** The answer to a question, read whole, and again with each new point for as long as a chart shows it. */
 export class Answer {
   times = $state.raw<readonly number[]>([]);
