@@ -252,6 +252,8 @@ table! {
         port: Option<u16>,
         /// Of smtp: how the connection is protected (default `starttls`).
         tls: Option<SmtpTls>,
+        /// Of smtp: a file with the certificate, in PEM, of the authority that signed the server's, as an absolute path; then no other is trusted (default: those that the system trusts).
+        ca: Option<String>,
         /// Of smtp: who logs in; with `password`.
         user: Option<String>,
         /// Of smtp: the password of `user`, a reference such as "${secret:NAME}".

@@ -262,6 +262,9 @@ pub struct Smtp {
     pub port: u16,
     /// How the connection is protected.
     pub tls: SmtpTls,
+    /// File with the certificates, in PEM, of the authorities that are trusted instead of those that the system trusts.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ca: Option<String>,
     /// With what it is logged in.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub login: Option<Login>,

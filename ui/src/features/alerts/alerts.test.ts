@@ -56,6 +56,7 @@ describe('channels', () => {
         host: 'mail.example',
         port: 465,
         tls: 'tls',
+        ca: '/etc/ssl/own.pem',
         login: { user: 'me', password: { from: 'variable', name: 'MAIL' } },
         from: 'Flotilla <f@x.example>',
         to: ['a@x.example', 'Ops, EU <b@x.example>'],

@@ -25,6 +25,7 @@ export interface ChannelDraft {
   host: string;
   port: string;
   tls: SmtpTls;
+  ca: string;
   user: string;
   password: CredentialDraft;
   from: string;
@@ -64,6 +65,7 @@ export function draftOf(channel?: ChannelSpec): ChannelDraft {
     host: '',
     port: '',
     tls: 'starttls',
+    ca: '',
     user: '',
     password: { ...NO_CREDENTIAL },
     from: '',
@@ -84,6 +86,7 @@ export function draftOf(channel?: ChannelSpec): ChannelDraft {
         host: channel.host,
         port: channel.port === PORTS[channel.tls] ? '' : String(channel.port),
         tls: channel.tls,
+        ca: channel.ca ?? '',
         user: channel.login?.user ?? '',
         password: credentialOf(channel.login?.password),
         from: channel.from,
@@ -156,6 +159,7 @@ export function channelOf(draft: ChannelDraft): { channel: ChannelSpec } | { wro
         for (const one of to) mailbox('to', one);
         const port = draft.port.trim() === '' ? PORTS[draft.tls] : Number(draft.port);
         if (!Number.isInteger(port) || port < 1 || port > 65_535) wrong.port = 'A port from 1 to 65535';
+        const ca = draft.tls === 'none' ? '' : draft.ca.trim();
         const [user, password] = [draft.user.trim(), credential('password')];
         if (user === '' && password) wrong.user = 'Whose password it is';
         if (user !== '' && !password) wrong.password = 'The password of this user';
@@ -167,6 +171,7 @@ export function channelOf(draft: ChannelDraft): { channel: ChannelSpec } | { wro
           tls: draft.tls,
           from,
           to,
+          ...(ca ? { ca } : {}),
           ...(password ? { login: { user, password } } : {}),
         };
       }

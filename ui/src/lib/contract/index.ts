@@ -3025,6 +3025,8 @@ export interface Smtp {
   port: number;
   /** How the connection is protected. */
   tls: SmtpTls;
+  /** File with the certificates, in PEM, of the authorities that are trusted instead of those that the system trusts. */
+  ca?: string;
   /** With what it is logged in. */
   login?: Login;
   /** Who writes. */

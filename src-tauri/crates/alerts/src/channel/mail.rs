@@ -13,19 +13,24 @@ use lettre::{
     transport::smtp::{
         Error,
         authentication::Credentials,
-        client::{Tls, TlsParameters},
+        client::{Certificate, CertificateStore, Tls, TlsParameters},
     },
 };
+use rustls::CertificateError;
 use sha2::{Digest as _, Sha256};
 use std::{
     fmt::Write as _,
+    io,
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
+use tokio::io::AsyncReadExt as _;
 
 /// A mail server may let strangers wait before it greets them; longer than this it may not.
 const WHOLE: Duration = Duration::from_secs(30);
 /// Characters of a subject at most.
 const SUBJECT: usize = 200;
+/// Bytes of a file with certificates at most.
+const CERTIFICATES: u64 = 1 << 20;
 
 /// Sends a message, once.
 pub(super) async fn send(
@@ -34,13 +39,9 @@ pub(super) async fn send(
     message: &Message,
 ) -> Result<(), Failed> {
     let mail = compose(smtp, message)?;
-    let tls = || {
-        TlsParameters::new_rustls(smtp.host.clone())
-            .map_err(|error| Failed::for_good(format!("TLS to {}: {error}", smtp.host)))
-    };
     let tls = match smtp.tls {
-        SmtpTls::Starttls => Tls::Required(tls()?),
-        SmtpTls::Tls => Tls::Wrapper(tls()?),
+        SmtpTls::Starttls => Tls::Required(trusted(smtp).await?),
+        SmtpTls::Tls => Tls::Wrapper(trusted(smtp).await?),
         SmtpTls::None => Tls::None,
     };
     let mut client = AsyncSmtpTransport::<Tokio1Executor>::builder_dangerous(&smtp.host)
@@ -53,7 +54,7 @@ pub(super) async fn send(
     let client = client.build();
     match tokio::time::timeout(WHOLE, client.send(mail)).await {
         Ok(Ok(_)) => Ok(()),
-        Ok(Err(error)) => Err(failed(&error)),
+        Ok(Err(error)) => Err(failed(smtp, &error)),
         Err(_) => Err(Failed::now(format!(
             "{} did not take it within {} s",
             smtp.host,
@@ -62,8 +63,54 @@ pub(super) async fn send(
     }
 }
 
-/// A refusal that the server calls permanent, and what cannot be told to it at all, stay so; all else may go better.
-fn failed(error: &Error) -> Failed {
+/// Who may sign the server's certificate: those of `ca` alone, or whom the system trusts.
+async fn trusted(smtp: &Smtp) -> Result<TlsParameters, Failed> {
+    let tls = TlsParameters::builder(smtp.host.clone());
+    let Some(path) = &smtp.ca else {
+        let built = tls.build_rustls();
+        return built.map_err(|error| {
+            let why = innermost(&error);
+            Failed::now(format!(
+                "the certificates that this machine trusts cannot be read: {why}"
+            ))
+        });
+    };
+    let wrong = |why: String| Failed::now(format!("ca: {path} {why}"));
+    let pem = read(path)
+        .await
+        .map_err(|error| wrong(format!("cannot be read: {error}")))?;
+    // lettre takes a file without any for an empty list.
+    let begin = b"-----BEGIN CERTIFICATE-----";
+    if !pem.windows(begin.len()).any(|part| part == begin) {
+        return Err(wrong(
+            "holds no certificate in PEM; accepted is a file with -----BEGIN CERTIFICATE-----"
+                .into(),
+        ));
+    }
+    let broken = |error: Error| wrong(format!("holds a broken certificate: {}", innermost(&error)));
+    tls.certificate_store(CertificateStore::None)
+        .add_root_certificate(Certificate::from_pem(&pem).map_err(broken)?)
+        .build_rustls()
+        .map_err(broken)
+}
+
+async fn read(path: &str) -> io::Result<Vec<u8>> {
+    // To open a pipe would wait for who writes to it.
+    if !tokio::fs::metadata(path).await?.is_file() {
+        return Err(io::Error::other("it is no file"));
+    }
+    let file = tokio::fs::File::open(path).await?;
+    let mut bytes = Vec::new();
+    file.take(CERTIFICATES).read_to_end(&mut bytes).await?;
+    Ok(bytes)
+}
+
+/// A refusal that the server calls permanent, a certificate that is refused, and what cannot be told to it at all, stay so; all else may
+/// go better.
+fn failed(smtp: &Smtp, error: &Error) -> Failed {
+    if let Some(why) = of_tls(error).and_then(|error| refused(smtp, error)) {
+        return Failed::for_good(why);
+    }
     let said = plain(&innermost(error));
     match error.status() {
         Some(code) => {
@@ -77,6 +124,56 @@ fn failed(error: &Error) -> Failed {
         None if error.is_client() => Failed::for_good(said),
         None => Failed::now(said),
     }
+}
+
+/// The error of TLS that an error comes from.
+fn of_tls(error: &Error) -> Option<&rustls::Error> {
+    let mut next: Option<&(dyn std::error::Error + 'static)> = Some(error);
+    while let Some(error) = next {
+        // The source of an error of input and output is not what it holds, but the source of that.
+        let held = error
+            .downcast_ref::<io::Error>()
+            .and_then(io::Error::get_ref);
+        if let Some(tls) = held.and_then(|held| held.downcast_ref()) {
+            return Some(tls);
+        }
+        next = error.source();
+    }
+    None
+}
+
+/// Why a handshake came to nothing, and what is to be done.
+fn refused(smtp: &Smtp, error: &rustls::Error) -> Option<String> {
+    let Smtp { host, port, .. } = smtp;
+    let certificate = match error {
+        rustls::Error::InvalidCertificate(error) => error,
+        rustls::Error::InvalidMessage(_) if smtp.tls == SmtpTls::Tls => {
+            return Some(format!(
+                "{host} does not begin with TLS at port {port}; tls = \"starttls\" is for a server that does so later"
+            ));
+        }
+        _ => return None,
+    };
+    let why = match (certificate, &smtp.ca) {
+        // An authority may have got another key under its old name.
+        (CertificateError::UnknownIssuer | CertificateError::BadSignature, None) => {
+            "is signed by an authority that this machine does not trust; name the certificate of that authority, a file in PEM, in ca".to_owned()
+        }
+        (CertificateError::UnknownIssuer | CertificateError::BadSignature, Some(ca)) => {
+            format!("is signed by none of the authorities in {ca}; ca is to name the certificate of the one that signed it")
+        }
+        (CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. }, _) => {
+            "is for another name; host is to be a name that stands in the certificate".to_owned()
+        }
+        (CertificateError::Expired | CertificateError::ExpiredContext { .. }, _) => {
+            "has expired; it is to be renewed there".to_owned()
+        }
+        (CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. }, _) => {
+            "is not valid yet; look at the clocks of both machines".to_owned()
+        }
+        (other, _) => format!("is refused: {}", plain(&other.to_string())),
+    };
+    Some(format!("the certificate of {host} {why}"))
 }
 
 fn compose(smtp: &Smtp, message: &Message) -> Result<lettre::Message, Failed> {

@@ -163,6 +163,7 @@ fn of_mail(smtp: &Smtp, says: &mut BTreeMap<&str, Says>) -> Result<(), EditError
     let to: Array = smtp.to.iter().map(ToString::to_string).collect();
     says.insert("host", said(&smtp.host));
     says.insert("tls", tls);
+    says.insert("ca", said(smtp.ca.as_deref().unwrap_or_default()));
     says.insert("port", port);
     says.insert("from", said(&smtp.from.to_string()));
     says.insert("to", Says::Value(to.into()));

@@ -1,6 +1,7 @@
 //! `[alerts]`.
 
 use super::{
+    absolute,
     read::{Fields, Node, suggest},
     server::set,
 };
@@ -63,6 +64,7 @@ const OF_KINDS: &[(&str, &[&str])] = &[
     ("host", &["smtp"]),
     ("port", &["smtp"]),
     ("tls", &["smtp"]),
+    ("ca", &["smtp"]),
     ("user", &["smtp"]),
     ("password", &["smtp"]),
     ("from", &["smtp"]),
@@ -330,6 +332,10 @@ fn smtp(fields: &Fields<'_>) -> Option<Smtp> {
         &mut port,
         fields.get("port").and_then(|node| node.number(1..=65_535)),
     );
+    if tls == SmtpTls::None {
+        fields.without_effect("ca", "where tls is \"none\"");
+    }
+    let ca = fields.get("ca").and_then(|node| absolute(&node));
     let user = fields.get("user").and_then(|node| node.text());
     let password = fields.get("password").and_then(|node| {
         let text = node.text()?;
@@ -367,6 +373,7 @@ fn smtp(fields: &Fields<'_>) -> Option<Smtp> {
         host: host?,
         port,
         tls,
+        ca: ca.map(|path| path.display().to_string()),
         login: user.zip(password).map(|(user, password)| Login {
             user,
             password: Credential::of(password),

@@ -128,7 +128,7 @@ fn fleet(file: &Fields<'_>) -> Fleet {
             fleet.http_hosts = hosts.iter().filter_map(host).collect();
         }
         if let Some(folders) = workflows.get("writable").and_then(|node| node.list()) {
-            fleet.writable = folders.iter().filter_map(folder).collect();
+            fleet.writable = folders.iter().filter_map(absolute).collect();
         }
     }
     if let Some(table) = file.get("alerts").and_then(|node| node.table()) {
@@ -178,7 +178,7 @@ fn host(node: &Node<'_>) -> Option<HostPattern> {
     pattern.map_err(|why| node.wrong(why)).ok()
 }
 
-fn folder(node: &Node<'_>) -> Option<PathBuf> {
+fn absolute(node: &Node<'_>) -> Option<PathBuf> {
     let path = PathBuf::from(node.text()?);
     if path.is_absolute() {
         Some(path)

@@ -1170,11 +1170,13 @@ fn what_is_wrong_with_channels_for_mail() {
             ],
         ),
         (
-            "host = \"mail.example\"\ntls = \"none\"\nuser = \"me\"\npassword = \"secret\"\nfrom = \"a@x\"\nto = [\"b@x\\r\\nBcc: c@x\"]\n",
+            "host = \"mail.example\"\ntls = \"none\"\nca = \"ca.pem\"\nuser = \"me\"\npassword = \"secret\"\nfrom = \"a@x\"\nto = [\"b@x\\r\\nBcc: c@x\"]\n",
             &[
                 "1:1 alerts.channels[0]: tls is \"none\" and the host is mail.example; accepted is a connection without TLS to this machine only",
-                "7:12 alerts.channels[0].password: the password stands in the file; accepted is a reference such as ${secret:NAME}",
-                "9:7 alerts.channels[0].to[0]: found \"b@x\\r\\nBcc: c@x\"; accepted is an address such as \"ops@example.com\" or \"Operations <ops@example.com>\"",
+                "6:6 alerts.channels[0].ca: ca has no effect where tls is \"none\"; remove it",
+                "6:6 alerts.channels[0].ca: found \"ca.pem\"; accepted is an absolute path",
+                "8:12 alerts.channels[0].password: the password stands in the file; accepted is a reference such as ${secret:NAME}",
+                "10:7 alerts.channels[0].to[0]: found \"b@x\\r\\nBcc: c@x\"; accepted is an address such as \"ops@example.com\" or \"Operations <ops@example.com>\"",
             ],
         ),
     ] {

@@ -2,7 +2,53 @@
 
 use super::*;
 use flotilla_contract::alert::{Login, Mailbox, Smtp, SmtpTls};
-use tokio::io::{AsyncBufReadExt as _, BufReader};
+use std::io;
+use tokio::io::{AsyncBufReadExt as _, AsyncRead, AsyncWrite, BufReader};
+
+mod tls;
+
+/// What a client says, and how it is answered: the greeting, and the end of a mail, by these lines. A client that wants to go on in TLS is let.
+async fn converse<S: AsyncRead + AsyncWrite + Unpin>(
+    stream: &mut BufReader<S>,
+    greeting: &str,
+    end: &str,
+    said: &mut Vec<String>,
+) -> io::Result<()> {
+    let mut mail = false;
+    loop {
+        let mut line = String::new();
+        if stream.read_line(&mut line).await? == 0 {
+            return Ok(());
+        }
+        let line = line.trim_end_matches(['\r', '\n']).to_owned();
+        let verb = line.split([' ', ':']).next().unwrap().to_ascii_uppercase();
+        let answer = match (mail, verb.as_str()) {
+            (true, ".") => {
+                mail = false;
+                end
+            }
+            (true, _) => "",
+            (_, "EHLO") => greeting,
+            (_, "AUTH") => "235 known",
+            (_, "DATA") => {
+                mail = true;
+                "354 go on"
+            }
+            (_, "STARTTLS") if end.starts_with("454") => end,
+            (_, "QUIT") => "221 bye",
+            _ => "250 fine",
+        };
+        let begins = verb == "STARTTLS";
+        said.push(line);
+        if !answer.is_empty() {
+            stream.write_all(format!("{answer}\r\n").as_bytes()).await?;
+            stream.flush().await?;
+        }
+        if begins && answer.starts_with('2') {
+            return Ok(());
+        }
+    }
+}
 
 /// Answers the end of each mail with one of these lines, and gives the lines that clients said.
 async fn server(
@@ -17,37 +63,9 @@ async fn server(
             let (stream, _) = listener.accept().await.unwrap();
             let mut stream = BufReader::new(stream);
             stream.write_all(b"220 mail.test ESMTP\r\n").await.unwrap();
-            let (mut said, mut mail) = (Vec::new(), false);
-            loop {
-                let mut line = String::new();
-                if stream.read_line(&mut line).await.unwrap() == 0 {
-                    break;
-                }
-                let line = line.trim_end_matches(['\r', '\n']).to_owned();
-                let verb = line.split([' ', ':']).next().unwrap().to_ascii_uppercase();
-                let answer = match (mail, verb.as_str()) {
-                    (true, ".") => {
-                        mail = false;
-                        end
-                    }
-                    (true, _) => "",
-                    (_, "EHLO") => greeting,
-                    (_, "AUTH") => "235 known",
-                    (_, "DATA") => {
-                        mail = true;
-                        "354 go on"
-                    }
-                    (_, "QUIT") => "221 bye",
-                    _ => "250 fine",
-                };
-                said.push(line);
-                if !answer.is_empty() {
-                    stream
-                        .write_all(format!("{answer}\r\n").as_bytes())
-                        .await
-                        .unwrap();
-                }
-            }
+            let mut said = Vec::new();
+            // A client that goes has said what it said.
+            let _ = converse(&mut stream, greeting, end, &mut said).await;
             let _ = tell.send(said);
         }
     });
@@ -60,6 +78,7 @@ fn smtp(port: u16) -> Smtp {
         host: "127.0.0.1".into(),
         port,
         tls: SmtpTls::None,
+        ca: None,
         login: None,
         from: mailbox("Flotille à voile <fleet@x.example>"),
         to: vec![mailbox("a@x.example"), mailbox("B <b@y.example>")],
