@@ -1,15 +1,16 @@
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
-import { expect, go, test } from './engine';
+import { expect, fixtureServer, go, test } from './engine';
 import { isAccessible } from './views';
 
 test.use({
   fleet:
     '[gateway]\nport = 0\n[alerts]\ninterval = "1s"\n' +
-    '[[alerts.rules]]\nname = "AnyServer"\nexpr = "max by (server) (flotilla_failed) >= 0"\nsummary = "{{ server }} is watched"\n' +
+    '[[alerts.rules]]\nname = "AnyServer"\nexpr = "max by (server) (flotilla_failed{server=\\"idle\\"}) >= 0"\nsummary = "{{ server }} is watched"\n' +
     '[[alerts.rules]]\nname = "NoSuchSeries"\nexpr = "no_such_series > 1"\n' +
     '[[alerts.channels]]\nname = "cat"\nkind = "exec"\ncommand = ["/bin/cat"]\n' +
-    '[servers.idle]\ncommand = "sleep"\nargs = ["600"]\n',
+    '[servers.idle]\ncommand = "sleep"\nargs = ["600"]\n' +
+    fixtureServer('steady'),
 });
 
 test('an alert fires, is silenced from its row, and the silence ends', async ({ panel: page }) => {
@@ -101,7 +102,7 @@ test('a channel is added, tested, told, changed and deleted', async ({ panel: pa
   await page.getByRole('button', { name: 'New rule' }).click();
   const rule = page.getByRole('dialog', { name: 'New rule' });
   await rule.getByLabel('Name').fill('Told');
-  await rule.getByLabel('Condition').fill('max by (server) (flotilla_failed) >= 0');
+  await rule.getByLabel('Condition').fill('max by (server) (flotilla_failed{server="idle"}) >= 0');
   await rule.getByLabel('Summary').fill('{{ server }} is told of');
   await rule.getByRole('button', { name: 'Severity' }).click();
   await page.getByRole('menuitemradio', { name: 'critical' }).click();
@@ -140,9 +141,9 @@ test('a rule is written, changed and deleted, and one that comes with Flotilla i
   await page.getByRole('button', { name: 'New rule' }).click();
   const form = page.getByRole('dialog', { name: 'New rule' });
   await form.getByLabel('Name').fill('Watched');
-  await form.getByLabel('Condition').fill('max by (server) (flotilla_failed) >');
-  await expect(form.getByText('At character 36')).toBeVisible();
-  await form.getByLabel('Condition').fill('max by (server) (flotilla_failed) >= 0');
+  await form.getByLabel('Condition').fill('max by (server) (flotilla_failed{server="idle"}) >');
+  await expect(form.getByText('At character 51')).toBeVisible();
+  await form.getByLabel('Condition').fill('max by (server) (flotilla_failed{server="idle"}) >= 0');
   await expect(form.getByText('Holds now for 1 of 1 series')).toBeVisible({ timeout: 20_000 });
   await form.getByLabel('Holds for').fill('1s');
   await expect(form.getByRole('region', { name: /Change of/ })).toContainText('+for = "1s"');
@@ -173,4 +174,43 @@ test('a rule is written, changed and deleted, and one that comes with Flotilla i
   await page.getByRole('menuitem', { name: 'Disable' }).click();
   await page.getByRole('button', { name: 'Disable it' }).click();
   await expect(standard).toContainText('off');
+});
+
+test('charts mark when a breaker opened and an alert fired, and say which mark is which', async ({
+  panel: page,
+  engine,
+}) => {
+  await expect
+    .poll(async () => {
+      const { servers } = await engine.call<{ servers: { spec: { id: string }; status: string }[] }>('fleet.snapshot');
+      return servers.find(({ spec }) => spec.id === 'steady')?.status;
+    })
+    .toBe('running');
+  await engine.call('gateway.breaker', { server: 'steady', act: 'trip' });
+  const rule = { name: 'Tripped', expr: 'max by (server) (flotilla_breaker_open{server="steady"}) > 0' };
+  const rest = { for_ms: 0, keep_firing_for_ms: 0, severity: 'info', summary: 'calls of {{ server }} are held back' };
+  await engine.call('alerts.rule_write', { edit: { act: 'set', rule: { ...rule, ...rest } } });
+  await expect
+    .poll(async () => {
+      const alerts = await engine.call<{ state: string; labels: Record<string, string> }[]>('alerts.list');
+      return alerts.find(({ labels }) => labels['alertname'] === 'Tripped')?.state;
+    })
+    .toBe('firing');
+
+  const main = page.getByRole('main');
+  const q = {
+    metric: 'flotilla_rss_bytes',
+    labels: [{ label: 'server', is: true, values: ['steady'] }],
+    function: 'mean',
+  };
+  for (const place of ['#/servers/steady', `#/metrics?${new URLSearchParams({ q: JSON.stringify(q) })}`]) {
+    await go(page, place);
+    // The legend has what is in view, and no other.
+    for (const word of ['breaker', 'alert']) await expect(main.getByText(word, { exact: true })).toBeVisible();
+    await expect(main.getByText('workflow', { exact: true })).toHaveCount(0);
+    await isAccessible(page, `marks of ${place}`);
+    await main.getByRole('button', { name: 'As table' }).click();
+    await expect(main.getByRole('cell', { name: /breaker open: / })).toBeVisible();
+    await expect(main.getByRole('cell', { name: /Tripped: calls of steady are held back/ })).toBeVisible();
+  }
 });
