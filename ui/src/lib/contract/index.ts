@@ -614,6 +614,14 @@ export interface ChannelView {
   dead: DeadLetter[];
 }
 
+/** A change of the channels that is to be written. */
+export interface ChannelWriteParams {
+  /** The change. */
+  edit: ChannelEdit;
+  /** Hash of the file that was shown; it must still be that one. */
+  hash?: string;
+}
+
 /** A chart as it is asked for: a `RangeQuery` without its span of time. */
 export interface ChartQuery {
   /** Name of the metric. */
@@ -626,12 +634,6 @@ export interface ChartQuery {
   grouping?: RangeGrouping;
   /** The quantile of a histogram, 0 to 1. */
   quantile?: number;
-/** A change of the channels that is to be written. */
-export interface ChannelWriteParams {
-  /** The change. */
-  edit: ChannelEdit;
-  /** Hash of the file that was shown; it must still be that one. */
-  hash?: string;
 }
 
 /** What one health check asks. */
