@@ -6,8 +6,8 @@ use crate::{
     ring::SeriesKey,
     scrape::SharedStore,
     store::{
-        ABSENT, AT_ONCE, Aggregate, Answer, Error, Function, Grouping, Line, MOST_POINTS, Matcher,
-        Query, QueryError, Select, SeriesName, Source, is_absent,
+        ABSENT, AT_ONCE, Aggregate, Error, Function, Grouping, Line, MOST_POINTS, Matcher, Query,
+        QueryError, Select, SeriesName, Source, is_absent,
     },
 };
 use flotilla_contract::{
@@ -325,37 +325,40 @@ impl History {
         metrics.sort_unstable();
         metrics.dedup();
         for metric in metrics {
-            let asked = |function| Query {
+            let asked = Query {
                 select: select(metric, query.server.as_ref()),
                 // A point is what ends just before the next.
                 from: millis(first + step) - 1,
                 to: millis(last + step) - 1,
                 step: millis(step),
-                function,
+                function: if is_counter(metric) {
+                    Function::Last
+                } else {
+                    Function::Mean
+                },
                 range: (millis(step) - 1).max(1),
                 grouping: grouping(metric, query.sum),
                 quantile: None,
             };
-            let mean = asked(if is_counter(metric) {
-                Function::Last
-            } else {
-                Function::Mean
-            });
-            let (from, to, width) = mean.needs();
+            let (from, to, width) = asked.needs();
             // The lock is for the look, not for the reading.
-            let selection = self.store.lock().select(&mean.select, from, to, width);
-            let Answer { lines, .. } = mean.answer(&selection)?;
-            let mut lines: Vec<MetricSeries> =
-                lines.into_iter().map(|line| series(metric, line)).collect();
-            if has_spread(query, metric) {
-                // The same series in the same order: of one selection, and each has both where it has a mean.
-                let lowest = asked(Function::Min).answer(&selection)?.lines;
-                let highest = asked(Function::Max).answer(&selection)?.lines;
-                for ((line, low), high) in lines.iter_mut().zip(&lowest).zip(&highest) {
-                    line.low = values(low);
-                    line.high = values(high);
-                }
-            }
+            let selection = self.store.lock().select(&asked.select, from, to, width);
+            let mut lines: Vec<MetricSeries> = if has_spread(query, metric) {
+                let functions = [Function::Mean, Function::Min, Function::Max];
+                let [mean, low, high] = asked.answers(&selection, functions)?;
+                // The same series in the same order: each has both where it has a mean.
+                let bounds = low.lines.iter().zip(&high.lines);
+                let lines = mean.lines.into_iter().zip(bounds);
+                let line = |(line, (low, high)): (Line, (&Line, &Line))| MetricSeries {
+                    low: values(low),
+                    high: values(high),
+                    ..series(metric, line)
+                };
+                lines.map(line).collect()
+            } else {
+                let lines = asked.answer(&selection)?.lines.into_iter();
+                lines.map(|line| series(metric, line)).collect()
+            };
             lines.sort_by(|a, b| (&a.server, a.instance).cmp(&(&b.server, b.instance)));
             answer.series.append(&mut lines);
         }

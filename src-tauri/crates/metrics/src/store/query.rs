@@ -150,17 +150,36 @@ impl Query {
     /// # Errors
     /// When the query makes no sense, or a file cannot be read.
     pub fn answer(&self, selection: &Selection) -> Result<Answer, QueryError> {
+        let [answer] = self.answers(selection, [self.function])?;
+        Ok(answer)
+    }
+
+    /// The answers to the same query with other functions, which need the same of the store. The series are read once.
+    ///
+    /// # Errors
+    /// As [`answer`](Self::answer).
+    pub fn answers<const N: usize>(
+        &self,
+        selection: &Selection,
+        functions: [Function; N],
+    ) -> Result<[Answer; N], QueryError> {
         let times = self.times()?;
-        let mut lines = Lines::new(self);
+        let queries = functions.map(|function| Self {
+            function,
+            ..self.clone()
+        });
+        let mut lines = queries.each_ref().map(Lines::new);
         for series in selection.series.chunks(AT_ONCE) {
             for (Picked { name, .. }, points) in series.iter().zip(selection.read(series)?) {
-                lines.add(name, self.line(&points, &times));
+                for (query, lines) in queries.iter().zip(&mut lines) {
+                    lines.add(name, query.line(&points, &times));
+                }
             }
         }
-        Ok(Answer {
+        Ok(lines.map(|lines| Answer {
+            times: times.clone(),
             lines: lines.finish(),
-            times,
-        })
+        }))
     }
 
     fn times(&self) -> Result<Vec<i64>, QueryError> {
