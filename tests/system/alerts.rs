@@ -4,10 +4,13 @@ use axum::{Router, body::Bytes, extract::State, http::HeaderMap, routing::post};
 use flotilla_contract::{
     ErrorCode,
     alert::{
-        Alert, AlertRule, AlertState, CheckExprParams, RuleEdit, RuleState, RuleWriteParams,
-        Severity,
+        Alert, AlertRule, AlertState, ChannelEdit, ChannelKind, ChannelRef, ChannelWriteParams,
+        CheckExprParams, Credential, RuleEdit, RuleState, RuleWriteParams, Severity,
     },
-    command::{AlertsCheck, AlertsList, AlertsRulePreview, AlertsRuleWrite, AlertsRules},
+    command::{
+        AlertsChannelPreview, AlertsChannelWrite, AlertsChannels, AlertsCheck, AlertsList,
+        AlertsRulePreview, AlertsRuleWrite, AlertsRules, AlertsTestChannel,
+    },
     state::Status,
 };
 use flotilla_tests::{Bed, fixture, free_ports};
@@ -299,4 +302,56 @@ async fn rules_are_written_into_the_file_as_they_were_shown() {
         .await
         .expect("values");
     assert_eq!((checked.series, checked.holds, checked.wrong), (1, 1, None));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_channel_is_changed_without_its_key_ever_leaving_the_file() {
+    let (url, mut told) = receiver().await;
+    let file = "# mine\n[[alerts.channels]]\nname = \"hook\"\nkind = \"webhook\"\nurl = \"http://127.0.0.1:9/\"\nsecret = \"of the file\"\n";
+    let bed = Bed::new(file).await;
+    let channels = bed.run::<AlertsChannels>(Default::default()).await;
+    let mut channel = channels.expect("channels").remove(0).spec;
+    let ChannelKind::Webhook { url: to, secret } = &mut channel.kind else {
+        panic!("{channel:?}");
+    };
+    let kept = Credential::File {
+        text: String::new(),
+    };
+    assert_eq!(*secret, Some(kept));
+    to.clone_from(&url);
+    let edit = ChannelEdit::Set {
+        was: Some("hook".into()),
+        channel: Box::new(channel),
+    };
+    let shown = bed.run::<AlertsChannelPreview>(edit.clone()).await;
+    let shown = shown.expect("a preview");
+    assert!(
+        shown
+            .diff
+            .contains(&format!("+url = {url:?}\n secret = \"…\"\n"))
+            && !shown.diff.contains("of the file"),
+        "{}",
+        shown.diff
+    );
+    let write = |edit: ChannelEdit| {
+        let hash = Some(shown.hash.clone());
+        bed.run::<AlertsChannelWrite>(ChannelWriteParams { edit, hash })
+    };
+    let written = write(edit).await.expect("written");
+    assert_eq!(written.changes, ["alerts.channels hook: changed"]);
+    let text = std::fs::read_to_string(bed.home().join("fleet.toml")).expect("the file");
+    assert_eq!(text, file.replace("http://127.0.0.1:9/", &url));
+
+    // It is in force at once, and signs with what stands in the file.
+    let name = "hook".to_owned();
+    let tested = bed.run::<AlertsTestChannel>(ChannelRef { name }).await;
+    tested.expect("it arrives");
+    let (head, body) = told.recv().await.expect("a message");
+    assert_eq!(body["test"], true);
+    assert!(head.contains_key("x-flotilla-signature"), "{head:?}");
+
+    // What was shown before is not written over what came since.
+    let name = "hook".to_owned();
+    let stale = write(ChannelEdit::Remove { name }).await.unwrap_err();
+    assert_eq!(stale.code, ErrorCode::Conflict);
 }

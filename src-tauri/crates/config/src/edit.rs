@@ -39,7 +39,7 @@ pub enum EditError {
         by: Vec<ServerId>,
     },
     /// There is no such rule or channel of alerts in the file.
-    #[error("no {what} {name} stands in the file")]
+    #[error("find the {what} {name}: it does not stand in the file")]
     NotListed {
         /// What was looked for.
         what: Listed,
@@ -47,7 +47,7 @@ pub enum EditError {
         name: String,
     },
     /// There is one already.
-    #[error("a {what} {name} stands in the file already")]
+    #[error("write the {what} {name}: one of this name stands in the file already")]
     Listed {
         /// What there is.
         what: Listed,
@@ -56,12 +56,12 @@ pub enum EditError {
     },
     /// What stands in the file was to be kept, and nothing does.
     #[error(
-        "{0}: nothing stands in the file that could be kept; accepted is the name of a secret or of a variable"
+        "write {0}: nothing stands in the file that could be kept; accepted is the name of a secret or of a variable"
     )]
     NothingKept(&'static str),
     /// Not the name of a secret or a variable.
     #[error(
-        "{key}: found {found:?}; accepted is the name of a secret, up to 128 of A-Z a-z 0-9 _ . - /, or of a variable, up to 128 of A-Z a-z 0-9 _, no digit first"
+        "write {key}: found {found:?}; accepted is the name of a secret, up to 128 of A-Z a-z 0-9 _ . - /, or of a variable, up to 128 of A-Z a-z 0-9 _, no digit first"
     )]
     Credential {
         /// Of which key.

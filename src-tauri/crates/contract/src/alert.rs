@@ -628,7 +628,7 @@ pub enum ChannelEdit {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         was: Option<String>,
         /// What it is to be.
-        channel: ChannelSpec,
+        channel: Box<ChannelSpec>,
     },
     /// Take a channel out of the file.
     Remove {

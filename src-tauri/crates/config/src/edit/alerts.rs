@@ -425,6 +425,12 @@ password = "${secret:mail}"
 from = '"Flotilla" <fleet@example.com>'
 to = [ "a@example.com", "b@example.com" ]
 severity = "critical"
+
+[[alerts.channels]]
+name = "page"
+kind = "exec"
+command = ["/bin/page", "--now"]
+timeout = "90s"
 "#;
 
     fn channel(text: &str, name: &str) -> ChannelSpec {
@@ -447,7 +453,7 @@ severity = "critical"
 
     #[test]
     fn a_channel_is_changed_where_it_stands_and_what_is_secret_stays() {
-        for name in ["hook", "mail"] {
+        for name in ["hook", "mail", "page"] {
             let same = set_channel(CHANNELS, Some(name), &channel(CHANNELS, name));
             assert_eq!(same.unwrap(), CHANNELS, "nothing to change");
         }
