@@ -94,6 +94,16 @@ test("a server's page has its part of the traffic", async ({ panel, engine }) =>
   await go(panel, '#/servers/steady/traffic');
   await expect(panel.getByRole('region', { name: 'Traffic of steady' })).toContainText('steady#1');
   await isAccessible(panel, "server's traffic");
+
+  // Its trends follow the span that the page shows.
+  const { address = '' } = await engine.call<GatewayView>('gateway.view');
+  const client = new Client(address, 'trends');
+  await client.greet();
+  await expect.poll(async () => Object.keys(await client.echo('steady', 'once'))).toContain('result');
+  await expect(panel.getByRole('img', { name: /^Calls in flight, \S+ to \S+, 0 now$/ })).toBeVisible();
+  const to = Date.now();
+  await go(panel, `#/servers/steady/traffic?from=${to - 60_000}&to=${to}`);
+  await expect(panel.getByRole('img', { name: /^Calls in flight, \S+ to \S+, 0 at the end$/ })).toBeVisible();
 });
 
 test('the entry is written into the file of a client as it was shown, and undone byte by byte', async ({
