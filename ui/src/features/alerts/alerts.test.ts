@@ -108,11 +108,14 @@ describe('a change of the file', () => {
   it('says at its field what the engine refuses, and at large what is about none', async () => {
     vi.useFakeTimers();
     const preview = vi.fn<(edit: string) => Promise<EditPreview>>();
-    const change = new Change<string>({
-      preview,
-      write: () => Promise.reject(new Error('never')),
-      read: async () => {},
-    });
+    const change = new Change<string>(
+      {
+        preview,
+        write: () => Promise.reject(new Error('never')),
+        read: async () => {},
+      },
+      ['url', 'tls', 'secret'],
+    );
     const shows = async (answer: EditPreview | CallError) => {
       preview.mockImplementationOnce(() =>
         answer instanceof CallError ? Promise.reject(answer) : Promise.resolve(answer),
@@ -129,9 +132,11 @@ describe('a change of the file', () => {
         ]),
       ),
     ).toEqual([{ url: 'found "x"; accepted is more', tls: 'tls is "none" and the host is x' }, '', false]);
+    const other = { line: 9, column: 1, key: 'alerts.channels[1].resolved', message: 'found "x"' };
+    expect(await shows(invalid([other]))).toEqual([{}, 'Failed to accept the configuration: line 5.', false]);
     const large = invalid([{ line: 1, column: 1, key: 'panel', message: 'no' }]);
     expect(await shows(large)).toEqual([{}, 'Failed to accept the configuration: line 5.', false]);
-    const named = new CallError({ code: 'bad_request', message: 'secret: found "x"; accepted is a name' });
+    const named = new CallError({ code: 'bad_request', message: 'write secret: found "x"; accepted is a name' });
     expect(await shows(named)).toEqual([{ secret: 'found "x"; accepted is a name' }, '', false]);
     expect(await shows(shown)).toEqual([{}, '', true]);
     vi.useRealTimers();

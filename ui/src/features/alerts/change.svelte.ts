@@ -18,7 +18,7 @@ export class Change<E> {
   preview = $state.raw<EditPreview>();
   /** Why there is no preview, or why it was not written. */
   trouble = $state('');
-  /** The part of it that is about one key, by key. */
+  /** What is wrong with the keys that have a field of their own, by key. */
   wrong = $state.raw<Readonly<Record<string, string>>>({});
   /** The file changed since it was shown; the preview is of now. */
   changed = $state(false);
@@ -33,12 +33,15 @@ export class Change<E> {
   });
 
   #commands: Commands<E>;
+  #fields: readonly string[];
   #edit: E | undefined;
   #timer: ReturnType<typeof setTimeout> | undefined;
   #asked = 0;
 
-  constructor(commands: Commands<E>) {
+  /** `fields` are the keys at which it is said what is wrong with them. */
+  constructor(commands: Commands<E>, fields: readonly string[] = []) {
     this.#commands = commands;
+    this.#fields = fields;
   }
 
   /** Asks what the file would become, a moment after the last call; without a change there is nothing to show. */
@@ -92,35 +95,43 @@ export class Change<E> {
 
   #shows(preview: EditPreview | undefined, error?: CallError): void {
     this.preview = preview;
-    this.wrong = error ? keysIn(error) : {};
+    this.wrong = error ? keysIn(error, this.#fields) : {};
     // What stands at its field is not said again.
     this.trouble = error && Object.keys(this.wrong).length === 0 ? `Failed to ${error.message}.` : '';
   }
 }
 
-/** What an error says of keys: of the findings of a file, or of the change itself. */
-function keysIn({ detail, message }: CallError): Record<string, string> {
+/** What an error says of these keys, in findings of the file or of the change itself; nothing when it says something else, too. */
+function keysIn({ detail, message }: CallError, fields: readonly string[]): Record<string, string> {
   const findings =
     typeof detail === 'object' && detail !== null && 'findings' in detail ? (detail.findings as ConfigFinding[]) : [];
   const pairs = findings.map(({ key, message: said }): [string | undefined, string] => [
     /^alerts\.\w+\[\d+\]\.(\w+)/.exec(key)?.[1] ?? /^(\w+) is (?:not given|")/.exec(said)?.[1],
     said,
   ]);
-  const [, own, said = ''] = /^(\w+): (found .*|nothing .*)$/.exec(message) ?? [];
+  const [, own, said = ''] = /^write (\w+): (found .*|nothing .*)$/.exec(message) ?? [];
   if (own !== undefined) pairs.push([own, said]);
-  return pairs.every(([key]) => key !== undefined) ? (Object.fromEntries(pairs) as Record<string, string>) : {};
+  return pairs.every(([key]) => key !== undefined && fields.includes(key))
+    ? (Object.fromEntries(pairs) as Record<string, string>)
+    : {};
 }
 
-export const ruleChange = (model: Model): Change<RuleEdit> =>
-  new Change({
-    preview: (edit) => model.call('alerts.rule_preview', edit),
-    write: (edit, hash) => model.call('alerts.rule_write', { edit, hash }),
-    read: () => model.alerts.read(),
-  });
+export const ruleChange = (model: Model, fields?: readonly string[]): Change<RuleEdit> =>
+  new Change(
+    {
+      preview: (edit) => model.call('alerts.rule_preview', edit),
+      write: (edit, hash) => model.call('alerts.rule_write', { edit, hash }),
+      read: () => model.alerts.read(),
+    },
+    fields,
+  );
 
-export const channelChange = (model: Model): Change<ChannelEdit> =>
-  new Change({
-    preview: (edit) => model.call('alerts.channel_preview', edit),
-    write: (edit, hash) => model.call('alerts.channel_write', { edit, hash }),
-    read: () => model.alerts.read(),
-  });
+export const channelChange = (model: Model, fields?: readonly string[]): Change<ChannelEdit> =>
+  new Change(
+    {
+      preview: (edit) => model.call('alerts.channel_preview', edit),
+      write: (edit, hash) => model.call('alerts.channel_write', { edit, hash }),
+      read: () => model.alerts.read(),
+    },
+    fields,
+  );
