@@ -1,6 +1,5 @@
 import { describe, expect, it } from 'vitest';
 import {
-  broken,
   cluster,
   gaps,
   happenedAt,
@@ -8,7 +7,6 @@ import {
   nearest,
   sentence,
   shifted,
-  squeezed,
   tableRows,
   worst,
   type Line,
@@ -31,51 +29,6 @@ describe('model', () => {
     expect(
       gaps(times, [line('a', [1, null, null, null, 1, 1]), line('b', [2, 2, 2, 2, 2, 2])], 2_000, 0, 10_000),
     ).toEqual([]);
-  });
-
-  it('breaks every line where a silence lies between two samples', () => {
-    const cut = broken([0, 2_000, 12_000, 14_000], [line('a', [1, 2, 3, 4])], 2_000);
-    expect(cut.times).toEqual([0, 2_000, 4_000, 12_000, 14_000]);
-    expect(cut.lines[0]?.values).toEqual([1, 2, null, 3, 4]);
-    const whole = broken(times, [line('a', [1, 1, 1, 1, 1, 1])], 2_000);
-    expect(whole.times).toBe(times);
-  });
-
-  describe('more samples than pixels', () => {
-    const many = Array.from({ length: 10_000 }, (_, i) => i * 1_000);
-    const [from, to] = [0, 9_999_000];
-    const flat = (change: Record<number, number | null>) => many.map((_, i) => (i in change ? (change[i] ?? null) : 5));
-    const holes = (values: readonly (number | null)[]) => values.filter((value) => value === null).length;
-
-    it('keeps the one sample that stands out, up or down, where it stood', () => {
-      const drawn = squeezed(many, [line('a', flat({ 4_321: 99, 8_765: -3 }))], from, to, 600);
-      expect(drawn.times.length).toBeLessThanOrEqual(4 * 601);
-      const [{ values } = line('', [])] = drawn.lines;
-      for (const [value, at] of [
-        [99, 4_321_000],
-        [-3, 8_765_000],
-      ] as const) {
-        const found = drawn.times[values.indexOf(value)] ?? 0;
-        expect(Math.abs(found - at)).toBeLessThanOrEqual((to - from) / 600);
-      }
-      expect(drawn.times.every((time, i) => i === 0 || time >= (drawn.times[i - 1] ?? 0))).toBe(true);
-    });
-
-    it('keeps gaps, wide ones whole and the narrowest as a break, each line its own', () => {
-      const wide = Object.fromEntries(Array.from({ length: 1_000 }, (_, i) => [2_000 + i, null]));
-      const drawn = squeezed(many, [line('a', flat(wide)), line('b', flat({ 7_007: null }))], from, to, 600);
-      const [a, b] = drawn.lines;
-      const inGap = drawn.times.map((time, i) => [time, a?.values[i] ?? null] as const);
-      expect(inGap.filter(([time, value]) => value !== null && time > 2_020_000 && time < 2_980_000)).toEqual([]);
-      expect(holes(b?.values ?? [])).toBe(1);
-    });
-
-    it('leaves what fits as it is, and what is drawn runs to both edges', () => {
-      const some = [line('a', flat({}))];
-      expect(squeezed(many, some, from, to, 5_000).lines).toBe(some);
-      const drawn = squeezed(many, some, 2_000_500, 6_000_500, 600);
-      expect([drawn.times[0], drawn.times.at(-1)]).toEqual([2_000_000, 6_001_000]);
-    });
   });
 
   it('puts an earlier day on the axis of today, and leaves out what was not measured then', () => {

@@ -1,4 +1,5 @@
 import { duration, moment } from '$lib/format';
+import { before } from './raster';
 import { format, type Unit } from './units';
 import type { Zoom } from './zoom';
 
@@ -38,6 +39,9 @@ export interface Flag extends Mark {
   labels: string[];
 }
 
+/** Two samples further apart than this, in milliseconds, are not joined: something is missing between them. */
+export const reachOf = (interval: number): number => interval * 1.8;
+
 /** Marks nearer to each other than this share of the window lie on each other. */
 const ON_EACH_OTHER = 0.004;
 /** The cursor is on a mark that is no further away than this share of the window. */
@@ -68,7 +72,8 @@ export function sum(lines: readonly Line[], length: number): (number | null)[] {
   return total;
 }
 
-function highest(values: readonly (number | null)[]): number {
+/** The highest that a line reaches; 0 where that is below. */
+export function peakOf({ values }: Line): number {
   let top = 0;
   for (const value of values) if (value !== null && value > top) top = value;
   return top;
@@ -77,114 +82,20 @@ function highest(values: readonly (number | null)[]): number {
 /** Up to eight lines as they are; of more, the five that reached highest and the mean of the rest. */
 export function worst(lines: readonly Line[]): Line[] {
   if (lines.length <= LINES_IN_VIEW) return [...lines];
-  const ranked = [...lines].sort((a, b) => highest(b.values) - highest(a.values));
+  const ranked = lines
+    .map((line) => ({ line, peak: peakOf(line) }))
+    .sort((a, b) => b.peak - a.peak)
+    .map(({ line }) => line);
   const kept = ranked.slice(0, WORST).map((line, i) => ({ ...line, color: i + 1 }));
   const rest = ranked.slice(WORST);
   const length = Math.max(...lines.map((line) => line.values.length));
-  const total = sum(rest, length);
-  const values = total.map((value, i) => {
+  const values = sum(rest, length).map((value, i) => {
     if (value === null) return null;
-    const present = rest.filter((line) => (line.values[i] ?? null) !== null).length;
+    let present = 0;
+    for (const line of rest) if ((line.values[i] ?? null) !== null) present += 1;
     return value / present;
   });
   return [...kept, { key: 'others', label: `others, ${rest.length}, mean`, color: 0, values }];
-}
-
-/** The same lines with a missing point wherever two times lie too far apart: no line is drawn across a silence. */
-export function broken(
-  times: readonly number[],
-  lines: readonly Line[],
-  interval: number,
-): { times: readonly number[]; lines: readonly Line[] } {
-  const after: number[] = [];
-  for (let i = 1; i < times.length; i++) {
-    if ((times[i] ?? 0) - (times[i - 1] ?? 0) > interval * 1.8) after.push(i);
-  }
-  if (after.length === 0) return { times, lines };
-  const insert = <T>(list: readonly T[], make: (i: number) => T): T[] => {
-    const out: T[] = [];
-    let from = 0;
-    for (const i of after) {
-      out.push(...list.slice(from, i), make(i));
-      from = i;
-    }
-    return [...out, ...list.slice(from)];
-  };
-  return {
-    times: insert(times, (i) => (times[i - 1] ?? 0) + interval),
-    lines: lines.map((line) => ({ ...line, values: insert<number | null>(line.values, () => null) })),
-  };
-}
-
-/**
- * The same lines with a few points per column of pixels, where there are more samples than that: the lowest and the highest
- * of each line in the column, in the order in which they came, so that no spike vanishes, and a missing one where the line
- * has a gap. Of what lies outside the window the nearest sample on either side stays, so that lines run to the edges.
- */
-export function squeezed(
-  times: readonly number[],
-  lines: readonly Line[],
-  from: number,
-  to: number,
-  columns: number,
-): { times: readonly number[]; lines: readonly Line[] } {
-  if (columns < 1 || to <= from || times.length <= columns * 2) return { times, lines };
-  const first = Math.max(0, before(times, from) - 1);
-  const end = Math.min(times.length, before(times, to + 1) + 1);
-  // Where each column of pixels begins, and at last where they end.
-  const starts: number[] = [];
-  let column = NaN;
-  for (let i = first; i < end; i++) {
-    const at = Math.floor((((times[i] ?? 0) - from) / (to - from)) * columns);
-    if (at !== column) starts.push(i);
-    column = at;
-  }
-  starts.push(end);
-  const spots: number[] = [];
-  for (let c = 0; c + 1 < starts.length; c++) {
-    const [start, next] = [starts[c] ?? 0, starts[c + 1] ?? 0];
-    const [left, right] = [times[start] ?? 0, times[next - 1] ?? 0];
-    if (next - start === 1) spots.push(left);
-    else spots.push(left, left + (right - left) / 3, left + ((right - left) * 2) / 3, right);
-  }
-  const squeeze = (values: readonly (number | null)[]): (number | null)[] => {
-    const out: (number | null)[] = [];
-    for (let c = 0; c + 1 < starts.length; c++) {
-      const [start, next] = [starts[c] ?? 0, starts[c + 1] ?? 0];
-      if (next - start === 1) {
-        out.push(values[start] ?? null);
-        continue;
-      }
-      let [low, high, missing] = [-1, -1, false];
-      for (let i = start; i < next; i++) {
-        const value = values[i] ?? null;
-        if (value === null) missing = true;
-        else {
-          if (low < 0 || value < (values[low] ?? 0)) low = i;
-          if (high < 0 || value > (values[high] ?? 0)) high = i;
-        }
-      }
-      const a = values[Math.min(low, high)] ?? null;
-      const b = values[Math.max(low, high)] ?? null;
-      // A gap that is narrower than the column is a break before or after what is there.
-      if (!missing || a === null) out.push(a, a, b, b);
-      else if ((values[start] ?? null) === null) out.push(null, a, b, (values[next - 1] ?? null) === null ? null : b);
-      else out.push(a, a, b, null);
-    }
-    return out;
-  };
-  return { times: spots, lines: lines.map((line) => ({ ...line, values: squeeze(line.values) })) };
-}
-
-/** How many of the times come before `at`. */
-function before(times: readonly number[], at: number): number {
-  let [low, high] = [0, times.length];
-  while (low < high) {
-    const middle = (low + high) >> 1;
-    if ((times[middle] ?? 0) < at) low = middle + 1;
-    else high = middle;
-  }
-  return low;
 }
 
 /** The key of a line's shadow: the same line, earlier. */
@@ -230,7 +141,7 @@ export function gaps(
       continue;
     }
     if (start !== null) found.push([start, at]);
-    else if (last !== null && at - last > interval * 1.8) found.push([last, at]);
+    else if (last !== null && at - last > reachOf(interval)) found.push([last, at]);
     start = null;
     last = at;
   }
