@@ -5,6 +5,8 @@ import {
   happenedAt,
   happenedBy,
   nearest,
+  peakOf,
+  reading,
   sentence,
   shifted,
   tableRows,
@@ -12,6 +14,7 @@ import {
   type Line,
   type Mark,
 } from './model';
+import { csv } from './csv';
 import { crowd, type Point } from './lane';
 import { format, scaleOf } from './units';
 
@@ -107,7 +110,28 @@ describe('model', () => {
     );
     const rows = tableRows(times, lines, 'percent', 3);
     expect(rows.map((row) => row.at)).toEqual([10_000, 6_000, 2_000]);
-    expect(rows[0]?.cells).toEqual(['4 %', '–']);
+    // A row has what was highest since the row below it: of the newest two points of the second line the newest is missing.
+    expect(rows[0]?.cells).toEqual(['4 %', '–, up to 5 %']);
+    expect(rows[1]?.cells).toEqual(['–, up to 80 %', '5 %']);
+  });
+
+  it('says how far the samples of a point reached, where that is known', () => {
+    const means: Line = { ...line('1', [10, 12, 11]), low: [10, 2, null], high: [10, 96, null] };
+    expect([0, 1, 2].map((i) => reading(means, i, 'percent'))).toEqual(['10 %', '12 %, up to 96 %', '11 %']);
+    expect(peakOf(means)).toBe(96);
+    const at = times.slice(0, 3);
+    expect(sentence('CPU', at, [means], 'percent')).toContain('Largest span: 1, 2 % to 96 %.');
+    expect(tableRows(at, [means], 'percent').map(({ cells }) => cells[0])).toEqual([
+      '11 %',
+      '12 %, up to 96 %',
+      '10 %',
+    ]);
+    const rows = csv(at, [means, line('2', [1, 2, 3])]).split('\r\n');
+    expect(rows.slice(0, 3)).toEqual([
+      'time,"1","1, highest","2"',
+      '1970-01-01T00:00:00.000Z,10,10,1',
+      '1970-01-01T00:00:02.000Z,12,96,2',
+    ]);
   });
 
   it('counts bytes in binary units and starts every axis at zero with round steps', () => {

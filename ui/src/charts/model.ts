@@ -13,6 +13,9 @@ export interface Line {
   color: number;
   /** One value per time; null where there is none. */
   values: (number | null)[];
+  /** The lowest and the highest of the samples that each value stands for; null where they are not known. */
+  low?: (number | null)[];
+  high?: (number | null)[];
 }
 
 /** A dashed line with a word. */
@@ -73,10 +76,27 @@ export function sum(lines: readonly Line[], length: number): (number | null)[] {
 }
 
 /** The highest that a line reaches; 0 where that is below. */
-export function peakOf({ values }: Line): number {
+export function peakOf({ values, high }: Line): number {
   let top = 0;
-  for (const value of values) if (value !== null && value > top) top = value;
+  for (const list of [values, high ?? []]) for (const value of list) if (value !== null && value > top) top = value;
   return top;
+}
+
+/** A value of a line in words, with the highest that it stands for where that is another one: `12 %, up to 96 %`. */
+export function reading(line: Line, index: number, unit: Unit): string {
+  return withHighest(line.values[index] ?? null, line.high?.[index] ?? null, unit);
+}
+
+/** The highest of what a value stands for, in words; nothing where that is not known, or reads as the value does. */
+export function upTo(value: number | null, highest: number | null, unit: Unit): string | undefined {
+  if (highest === null || (value !== null && highest <= value)) return undefined;
+  const text = format(highest, unit);
+  return text === format(value, unit) ? undefined : text;
+}
+
+function withHighest(value: number | null, highest: number | null, unit: Unit): string {
+  const highestText = upTo(value, highest, unit);
+  return highestText === undefined ? format(value, unit) : `${format(value, unit)}, up to ${highestText}`;
 }
 
 /** Up to eight lines as they are; of more, the five that reached highest and the mean of the rest. */
@@ -230,10 +250,14 @@ export function sentence(
   );
   let change: { label: string; from: number; to: number } | null = null;
   for (const line of lines) {
-    const present = line.values.filter((value): value is number => value !== null);
-    if (present.length < 2) continue;
-    const low = Math.min(...present);
-    const high = Math.max(...present);
+    let [low, high, present] = [Infinity, -Infinity, 0];
+    line.values.forEach((value, i) => {
+      if (value === null) return;
+      present += 1;
+      low = Math.min(low, line.low?.[i] ?? value);
+      high = Math.max(high, line.high?.[i] ?? value);
+    });
+    if (present < 2) continue;
     if (change === null || high - low > change.to - change.from) change = { label: line.label, from: low, to: high };
   }
   const moved =
@@ -247,7 +271,10 @@ export function sentence(
   return `${title}, last ${span}. Now ${nows.join(', ')}.${moved}`;
 }
 
-/** The rows of the table twin, newest first, at most `rows` of them spread over the span. */
+/**
+ * The rows of the table twin, newest first, at most `rows` of them spread over the span. A row has the values at its time, and
+ * the highest since the row below it.
+ */
 export function tableRows(
   times: readonly number[],
   lines: readonly Line[],
@@ -257,7 +284,15 @@ export function tableRows(
   const step = Math.max(1, Math.ceil(times.length / rows));
   const out: { at: number; cells: string[] }[] = [];
   for (let i = times.length - 1; i >= 0; i -= step) {
-    out.push({ at: times[i] ?? 0, cells: lines.map((line) => format(line.values[i] ?? null, unit)) });
+    const cells = lines.map((line) => {
+      let highest: number | null = null;
+      for (let j = Math.max(0, i - step + 1); j <= i; j += 1) {
+        const value = line.high?.[j] ?? line.values[j] ?? null;
+        if (value !== null && (highest === null || value > highest)) highest = value;
+      }
+      return withHighest(line.values[i] ?? null, highest, unit);
+    });
+    out.push({ at: times[i] ?? 0, cells });
   }
   return out;
 }

@@ -17,5 +17,10 @@ test('points are cut by the clock, keep holes, and end with the newest sample', 
   expect(times).toEqual([9, 12, 23, 33]);
   expect(join([1, 3, 4, 6, null, null, 7, 9], 'mean')).toEqual([2, 5, null, 9]);
   expect(join([1, 3, 4, null, null, 2, 7, null], 'last')).toEqual([3, 4, 2, null]);
+  const reached = (how: 'lowest' | 'highest') => join([1, 3, 4, 6, null, null, 7, 9], how);
+  expect([reached('lowest'), reached('highest')]).toEqual([
+    [1, 4, null, 7],
+    [3, 6, null, 9],
+  ]);
   expect(coarsen([], 10).join([], 'mean')).toEqual([]);
 });

@@ -37,8 +37,11 @@ export function thin(
 /** Points of a chart, fewer than there are samples. */
 export interface Coarse {
   times: number[];
-  /** The same points of one series: their mean, or the last sample of each. The newest point is the newest sample. */
-  join(values: readonly (number | null)[], how: 'mean' | 'last'): (number | null)[];
+  /**
+   * The same points of one series: their mean, or the last sample of each; then the newest point is the newest sample. Or the
+   * lowest or the highest sample of each.
+   */
+  join(values: readonly (number | null)[], how: 'mean' | 'last' | 'lowest' | 'highest'): (number | null)[];
 }
 
 /** One point per `width` milliseconds, cut by the clock, so that a point keeps its samples while time goes on. */
@@ -50,8 +53,10 @@ export function coarsen(times: readonly number[], width: number): Coarse {
   });
   const join: Coarse['join'] = (values, how) =>
     ends.map((end, i) => {
-      if (i === ends.length - 1) return values[end - 1] ?? null;
+      const reaches = how === 'lowest' || how === 'highest';
+      if (i === ends.length - 1 && !reaches) return values[end - 1] ?? null;
       const present = values.slice(ends[i - 1] ?? 0, end).filter((value) => value !== null);
+      if (reaches && present.length > 0) return how === 'lowest' ? Math.min(...present) : Math.max(...present);
       if (how === 'last') return present.at(-1) ?? null;
       return present.length ? present.reduce((sum, value) => sum + value, 0) / present.length : null;
     });

@@ -58,13 +58,27 @@ export interface Pick {
 /** The latest totals of each process tree, by instance (`server#index`). */
 export type Samples = ReadonlyMap<string, Sample>;
 
+/** Values of a line; where one stands for several samples, how far these reached, as far as that is known. */
+export interface Reached {
+  values: (number | null)[];
+  low?: (number | null)[];
+  high?: (number | null)[];
+}
+
 interface Series {
   metric: Metric;
   server: string;
   instance: number;
   /** Value per time of the axis, NaN where there is none. */
   values: Float32Array;
+  /** The lowest and the highest sample of each value, NaN where they are not known; absent where none is. */
+  low?: Float32Array;
+  high?: Float32Array;
 }
+
+/** Everything that a series has on the axis. */
+const columns = ({ values, low, high }: Series): Float32Array[] =>
+  [values, low, high].filter((column) => column !== undefined);
 
 const key = (metric: Metric, server: string, instance: number) => `${metric} ${server}#${instance}`;
 
@@ -138,7 +152,7 @@ export class Metrics {
     this.#drop(tick.at - RING_MS);
     if (this.#length === this.#times.length) this.#grow(this.#times.length * 2);
     this.#times[this.#length] = tick.at;
-    for (const series of this.#series.values()) series.values[this.#length] = NaN;
+    for (const series of this.#series.values()) for (const column of columns(series)) column[this.#length] = NaN;
     tick.numbers.forEach((number, i) => {
       const series = this.#byNumber.get(number);
       if (series) series.values[this.#length] = tick.values[i] ?? NaN;
@@ -212,8 +226,29 @@ export class Metrics {
   values(pick: Required<Pick>, range: number | Zoom): (number | null)[] {
     const [from, to] = this.#window(range);
     const series = this.#series.get(key(pick.metric, pick.server, pick.instance));
-    if (!series) return new Array<null>(to - from).fill(null);
-    return Array.from(series.values.subarray(from, to), (value) => (Number.isNaN(value) ? null : value));
+    return series ? listed(series.values, from, to) : new Array<null>(to - from).fill(null);
+  }
+
+  /** The series that match, added up as `fold` does, and how far a point reached that is of one series alone. */
+  line(pick: Pick, range: number | Zoom): Reached {
+    const values = this.fold(pick, range);
+    const matching = this.#matching(pick);
+    if (!matching.some((series) => series.high)) return { values };
+    const [from, to] = this.#window(range);
+    const [low, high] = [new Float32Array(to - from).fill(NaN), new Float32Array(to - from).fill(NaN)];
+    for (let i = from; i < to; i += 1) {
+      let only: Series | undefined;
+      let members = 0;
+      for (const series of matching) {
+        if (Number.isNaN(series.values[i])) continue;
+        only = series;
+        members += 1;
+      }
+      if (members !== 1) continue;
+      low[i - from] = only?.low?.[i] ?? NaN;
+      high[i - from] = only?.high?.[i] ?? NaN;
+    }
+    return { values, low: listed(low), high: listed(high) };
   }
 
   /** The series that match, put together per point; `null` where none has a sample. */
@@ -300,7 +335,8 @@ export class Metrics {
     // In batches, so that a tick seldom moves memory.
     if (gone < 64) return;
     this.#times.copyWithin(0, gone, this.#length);
-    for (const { values } of this.#series.values()) values.copyWithin(0, gone, this.#length);
+    for (const series of this.#series.values())
+      for (const column of columns(series)) column.copyWithin(0, gone, this.#length);
     this.#length -= gone;
   }
 
@@ -308,10 +344,15 @@ export class Metrics {
     const times = new Float64Array(size);
     times.set(this.#times);
     this.#times = times;
-    for (const series of this.#series.values()) {
+    const grown = (column: Float32Array): Float32Array => {
       const values = new Float32Array(size).fill(NaN);
-      values.set(series.values);
-      series.values = values;
+      values.set(column);
+      return values;
+    };
+    for (const series of this.#series.values()) {
+      series.values = grown(series.values);
+      if (series.low) series.low = grown(series.low);
+      if (series.high) series.high = grown(series.high);
     }
   }
 
@@ -340,7 +381,12 @@ export class Metrics {
     this.merge({
       ...answer,
       times: answer.times.slice(first, end),
-      series: answer.series.map((series) => ({ ...series, values: series.values.slice(first, end) })),
+      series: answer.series.map(({ low, high, ...series }) => ({
+        ...series,
+        values: series.values.slice(first, end),
+        ...(low && { low: low.slice(first, end) }),
+        ...(high && { high: high.slice(first, end) }),
+      })),
     });
   }
 
@@ -352,14 +398,23 @@ export class Metrics {
     while (keep < heard.length && (heard.times[keep] ?? 0) <= first) keep += 1;
     const later = new Map([...this.#series].map(([name, s]) => [name, s.values.slice(keep, heard.length)]));
     const length = answer.times.length + heard.length - keep;
-    for (const series of this.#series.values()) series.values.fill(NaN);
+    for (const series of this.#series.values()) for (const column of columns(series)) column.fill(NaN);
     while (this.#times.length < length + 64) this.#grow(this.#times.length * 2);
     this.#times.set(answer.times, 0);
     this.#times.set(heard.times.subarray(keep), answer.times.length);
-    for (const { metric, server, instance, values } of answer.series) {
+    for (const { metric, server, instance, values, low, high } of answer.series) {
       if (server === undefined || server === null || instance === undefined || instance === null) continue;
       const series = this.#at(metric, server, instance);
       values.forEach((value, i) => (series.values[i] = value ?? NaN));
+      if (low && high) {
+        const known = (column: (number | null)[]): Float32Array => {
+          const held = new Float32Array(this.#times.length).fill(NaN);
+          column.forEach((value, i) => (held[i] = value ?? NaN));
+          return held;
+        };
+        series.low = known(low);
+        series.high = known(high);
+      }
     }
     for (const [name, values] of later) this.#series.get(name)?.values.set(values, answer.times.length);
     this.#length = length;
@@ -367,6 +422,16 @@ export class Metrics {
     this.version += 1;
     this.#filled += 1;
   }
+}
+
+/** A part of a column as charts read it. */
+function listed(column: Float32Array, from = 0, to = column.length): (number | null)[] {
+  const out = new Array<number | null>(to - from);
+  for (let i = from; i < to; i += 1) {
+    const value = column[i] ?? NaN;
+    out[i - from] = Number.isNaN(value) ? null : value;
+  }
+  return out;
 }
 
 const total = (values: number[]) => values.reduce((sum, value) => sum + value, 0);

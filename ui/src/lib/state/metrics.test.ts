@@ -119,6 +119,34 @@ test('an answer of the store is all there is, from its first value to its newest
   expect(metrics.span(3_600_000, 30_000)).toEqual({ from: -30_000, to: 30_000 });
 });
 
+test('a point says how far its samples reached as long as it is of one series', () => {
+  const { metrics, tick } = begun();
+  const of = (instance: number, values: (number | null)[], low: (number | null)[], high: (number | null)[]) => ({
+    ...{ metric: 'cpu_percent' as const, server: 'a', instance },
+    ...{ values, low, high },
+  });
+  metrics.load({
+    times: [0, 10_000, 20_000, 30_000],
+    step: 10_000,
+    series: [of(1, [null, 5, 6, 7], [null, 1, 2, null], [null, 90, 8, null]), of(2, [null, null, 3, null], [], [])],
+  });
+  expect(metrics.line({ metric: 'cpu_percent', server: 'a', instance: 1 }, 60_000)).toEqual({
+    values: [5, 6, 7],
+    low: [1, 2, null],
+    high: [90, 8, null],
+  });
+  // Where both have a value, the highest of their sum is not known.
+  expect(metrics.line({ metric: 'cpu_percent' }, 60_000)).toEqual({
+    values: [5, 9, 7],
+    low: [1, null, null],
+    high: [90, null, null],
+  });
+  // A tick is one sample.
+  tick(40_000, [1, 4]);
+  expect(metrics.line({ metric: 'cpu_percent', server: 'a', instance: 1 }, 60_000).high).toEqual([90, 8, null, null]);
+  expect(metrics.line({ metric: 'rss_bytes' }, 60_000)).toEqual({ values: [null, null, null, null] });
+});
+
 test('a span stands still: ticks after it neither move it nor are read by it, and it is whole while its beginning is here', () => {
   const { metrics, tick } = begun();
   for (let i = 0; i < 5; i += 1) tick(10_000 + i * 2_000, [1, i]);

@@ -54,6 +54,8 @@ export class Past {
     private readonly transport: Transport,
     /** Hears what each reading came to. */
     private readonly told: (found: 'some' | 'none' | Error) => void = () => undefined,
+    /** Whether the lowest and the highest of each point are read, too. */
+    private readonly spread = true,
   ) {
     this.metrics = new Metrics(transport);
   }
@@ -78,6 +80,7 @@ export class Past {
           metrics: [...metrics],
           ...(typeof reach === 'number' ? { from: now.exact() - reach, step } : reach),
           ...(server === undefined ? {} : { server }),
+          ...(this.spread && { spread: true }),
         };
         try {
           const answer = await this.transport.call('metrics.query', query);

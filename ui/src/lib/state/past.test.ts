@@ -46,7 +46,7 @@ test('a span is read once, as finely as there is; one that goes on until now aga
   const [from, to] = [4 * HOUR, 5 * HOUR];
   const paused = past.follow(['cpu_percent'], 'a', { from, to }, () => true);
   await vi.advanceTimersByTimeAsync(60_000);
-  expect(queries).toEqual([{ metrics: ['cpu_percent'], server: 'a', from, to }]);
+  expect(queries).toEqual([{ metrics: ['cpu_percent'], server: 'a', from, to, spread: true }]);
   expect([
     past.metrics.times({ from, to }),
     past.metrics.times({ from: from + 1, to }),

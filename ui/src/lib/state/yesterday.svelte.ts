@@ -71,7 +71,7 @@ export class Yesterday {
   readonly #past: Past;
 
   constructor(transport: Transport) {
-    this.#past = new Past(transport, (found) => compare.tell(this, found));
+    this.#past = new Past(transport, (found) => compare.tell(this, found), false);
   }
 
   get metrics(): Metrics {
