@@ -152,7 +152,7 @@ export class Raster {
       if (Number.isNaN(rise) || (period > 0 && rise < width && !isOn(dash, (first + x) % period))) continue;
       // What rises by little is as thick across itself as what is level, with soft edges; what is steep takes whole pixels.
       if (rise < 2 * width) {
-        const half = (width / 2) * Math.sqrt(1 + Math.min(1, rise * rise));
+        const half = (width / 2) * Math.sqrt(1 + Math.min(3, rise * rise));
         this.#span(x, high - half, low + half, Math.min(rise, 2 * half), ink, alpha);
       } else this.#span(x, Math.floor(high), Math.ceil(low), 0, ink, alpha);
     }
