@@ -164,3 +164,75 @@ test('charts are zoomed by keys and by an address, stand still, and say what hap
   await expect(main.getByRole('cell', { name: /#1 SIGKILL/ })).toBeVisible();
   await isAccessible(panel, 'a table with what happened');
 });
+
+test('a chart is zoomed by dragging over it, and a double click comes back', async ({ panel, engine }) => {
+  await process(engine, 'other');
+  await go(panel, '#/servers/other');
+  const memory = panel.getByRole('img', { name: /^Memory per replica/ });
+  await expect(memory).toHaveAccessibleName(/Now replica 1 [\d.]+ MiB/);
+  const over = memory.locator('.u-over');
+  const { x, y, width, height } = (await over.boundingBox()) ?? { x: 0, y: 0, width: 0, height: 0 };
+  const at = (share: number): [number, number] => [x + width * share, y + height / 2];
+  await panel.mouse.move(...at(0.5));
+  await panel.mouse.down();
+  // To the newest samples: there may be no others yet.
+  await panel.mouse.move(...at(0.7), { steps: 5 });
+  await panel.mouse.move(...at(0.99), { steps: 5 });
+  await panel.mouse.up();
+  const zoomed = panel.getByRole('button', { name: /^Zoomed/ });
+  await expect(zoomed).toBeVisible();
+  const [from, to] = ['from', 'to'].map((name) => Number(new URLSearchParams(panel.url().split('?').pop()).get(name)));
+  const [zoom, whole] = [(to ?? 0) - (from ?? 0), 30 * 60_000];
+  // Of a window that is a minute wide at least and half an hour at most, nearly half.
+  expect(zoom).toBeGreaterThan(60_000 * 0.47);
+  expect(zoom).toBeLessThan(whole * 0.51);
+  await expect(memory).toHaveAccessibleName(/ At its end /);
+
+  await over.dblclick();
+  await expect(zoomed).toHaveCount(0);
+  await expect(memory).toHaveAccessibleName(/, last /);
+});
+
+test('a peak of one tick is seen over hours', async ({ panel, engine }) => {
+  test.slow();
+  // Memory rises for some seconds and falls with the process: no mean of ten seconds is as high as the highest tick.
+  const restart = 'restart = { policy = "always", delays = ["100ms"], max_restarts = "unlimited" }';
+  const spiky = fixtureServer('spiky', ['--leak', '40000000', '--crash-after', '4s'], restart);
+  engine.write([fixtureServer('steady'), fixtureServer('other'), spiky].join('\n'));
+  const highest = async () => {
+    const query = { metrics: ['rss_bytes'], server: 'spiky' };
+    const { times, series } = await engine.call<{ times: number[]; series: { values: (number | null)[] }[] }>(
+      'metrics.query',
+      query,
+    );
+    const values = series[0]?.values ?? [];
+    // Points that are whole have their highest in the store.
+    const end = Math.floor((times.at(-1) ?? 0) / 10_000) * 10_000;
+    const first = times[values.findIndex((value) => value !== null)] ?? Infinity;
+    return {
+      whole: end - first,
+      bytes: Math.max(...values.map((value, i) => ((times[i] ?? 0) < end ? (value ?? 0) : 0))),
+    };
+  };
+  await expect.poll(async () => (await highest()).whole).toBeGreaterThan(20_000);
+  const peak = (await highest()).bytes / 2 ** 20;
+
+  await go(panel, '#/servers/spiky');
+  await panel.getByRole('radio', { name: '1 h' }).click();
+  const main = panel.getByRole('main');
+  await main.getByRole('button', { name: 'As table' }).click();
+  const read = async () => {
+    const cells = await main.getByRole('cell', { name: / MiB/ }).allTextContents();
+    const found = cells.map((cell) => /^([\d.]+) MiB, up to ([\d.]+) MiB/.exec(cell) ?? []);
+    return found.map(([, mean, most]) => ({ mean: Number(mean), most: Number(most) }));
+  };
+  const seen = async () => (await read()).some(({ mean, most }) => most > peak * 0.99 && mean < most * 0.9);
+  await expect.poll(seen).toBe(true);
+  await main.getByRole('button', { name: 'As charts' }).click();
+  const memory = panel.getByRole('img', { name: /^Memory per replica/ });
+  await memory.focus();
+  await panel.keyboard.press('End');
+  await panel.keyboard.press('ArrowLeft');
+  await expect(main.getByText(/^up to [\d.]+ MiB$/)).toBeVisible();
+  await isAccessible(panel, 'a chart with its highest values');
+});
