@@ -315,9 +315,10 @@ impl Conversation {
             .max_message_size(Some(longest))
             .max_frame_size(Some(longest));
         let half = Half(Arc::clone(&peer));
+        // A copy: with the bytes themselves the room in which the request's head was read would be kept for as long as it lasts, 8 KiB of each client.
+        let early = early.to_vec();
         let socket =
-            WebSocketStream::from_partially_read(half, early.into(), Role::Server, Some(config))
-                .await;
+            WebSocketStream::from_partially_read(half, early, Role::Server, Some(config)).await;
         Self { peer, socket }
     }
 
