@@ -1,10 +1,10 @@
 import { describe, expect, it } from 'vitest';
-import { trace, type View } from './raster';
+import { place, trace, type View } from './raster';
 
 const SECOND = 1_000;
 /** A hundred rows for values up to 100: what a line covers, as values. */
 function covered(times: readonly number[], values: readonly (number | null)[], view: Partial<View>) {
-  const { top, bottom } = trace(times, values, {
+  const places = place(times, {
     from: 0,
     to: 9_999 * SECOND,
     reach: 1.8 * SECOND,
@@ -13,6 +13,7 @@ function covered(times: readonly number[], values: readonly (number | null)[], v
     highest: 100,
     ...view,
   });
+  const { top, bottom } = trace(places, values);
   return Array.from(top, (y, i) => ({ highest: 100 - y, lowest: 100 - (bottom[i] ?? NaN), drawn: !Number.isNaN(y) }));
 }
 
@@ -57,7 +58,7 @@ describe('more samples than pixels', () => {
         height: 100,
         highest: 100,
       };
-      return trace(many, noisy, view);
+      return trace(place(many, view), noisy);
     });
     if (!before || !after) throw new Error('two traces');
     expect(after.first - before.first).toBe(2);

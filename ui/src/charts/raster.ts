@@ -56,55 +56,86 @@ export function before(times: readonly number[], at: number): number {
   return low;
 }
 
+/** Where the samples of a picture stand, the same for each of its lines. */
+export interface Places {
+  view: View;
+  /** The first sample that counts; the others follow it. */
+  begin: number;
+  /** Of each sample: where it stands in pixels from the left edge, and in which column. */
+  x: Float64Array;
+  column: Int32Array;
+  /** Whether it is near enough to the one before it to be joined with it. */
+  near: Uint8Array;
+  /** Number of the first column since 1970. */
+  first: number;
+}
+
 /**
- * What a line covers. Columns begin at whole multiples of their width in time, so that samples stay together while the
- * window moves; a picture is up to a pixel off for it. Lines run to both edges: the nearest samples outside of the window
- * count, too.
+ * Columns begin at whole multiples of their width in time, so that samples stay together while the window moves; a picture is
+ * up to a pixel off for it. Lines run to both edges: the nearest samples outside of the window count, too.
  */
-export function trace(times: readonly number[], values: readonly (number | null)[], view: View): Trace {
-  const { from, to, reach, width, height, highest } = view;
-  const top = new Float32Array(width).fill(NaN);
-  const bottom = new Float32Array(width).fill(NaN);
+export function place(times: readonly number[], view: View): Places {
+  const { from, to, reach, width } = view;
   const perMs = width / (to - from);
-  const perUnit = height / highest;
   const first = Math.floor(to * perMs) + 1 - width;
   const begin = Math.max(0, before(times, from) - 1);
-  const end = Math.min(times.length, before(times, to) + 1);
-  // The sample before it: NaN where there is none to be joined with.
-  let lastX = NaN;
-  let lastY = NaN;
-  let lastAt = NaN;
+  const count = Math.min(times.length, before(times, to) + 1) - begin;
+  const x = new Float64Array(count);
+  const column = new Int32Array(count);
+  const near = new Uint8Array(count);
+  let last = -Infinity;
+  for (let i = 0; i < count; i += 1) {
+    const at = times[begin + i] as number;
+    const left = at * perMs - first;
+    x[i] = left;
+    // A sample far outside of the window stands just outside of it: lines are only followed within.
+    column[i] = Math.floor(Math.min(Math.max(left, -1), width));
+    near[i] = at - last <= reach ? 1 : 0;
+    last = at;
+  }
+  return { view, begin, x, column, near, first };
+}
+
+/** What a line covers. */
+export function trace({ view, begin, x, column, near, first }: Places, values: readonly (number | null)[]): Trace {
+  const { width, height, highest } = view;
+  const top = new Float32Array(width).fill(NaN);
+  const bottom = new Float32Array(width).fill(NaN);
+  const perUnit = height / highest;
+  // The sample before it, if there is one to be joined with.
+  let present = false;
+  let lastX = 0;
+  let lastY = 0;
   let lastColumn = -1;
-  for (let i = begin; i < end; i += 1) {
-    const value = values[i] ?? null;
+  for (let i = 0; i < x.length; i += 1) {
+    const value = values[begin + i] ?? null;
     if (value === null) {
-      lastAt = NaN;
+      present = false;
       continue;
     }
-    const at = times[i] as number;
-    const x = at * perMs - first;
     const y = height - value * perUnit;
-    const column = Math.floor(x);
-    const joined = at - lastAt <= reach;
-    if (joined && column === lastColumn && column >= 0 && column < width) {
-      if (y < (top[column] as number)) top[column] = y;
-      if (y > (bottom[column] as number)) bottom[column] = y;
+    const here = column[i] as number;
+    const joined = present && near[i] === 1;
+    if (joined && here === lastColumn && here >= 0 && here < width) {
+      if (y < (top[here] as number)) top[here] = y;
+      else if (y > (bottom[here] as number)) bottom[here] = y;
     } else {
-      const slope = joined && x > lastX ? (y - lastY) / (x - lastX) : 0;
-      for (let c = Math.max(0, joined ? lastColumn : column); c <= column && c < width; c += 1) {
+      const at = x[i] as number;
+      const slope = joined && at > lastX ? (y - lastY) / (at - lastX) : 0;
+      for (let c = Math.max(0, joined ? lastColumn : here); c <= here && c < width; c += 1) {
         // Where the line comes into the column, and where it leaves it or ends.
         const left = !joined ? y : c <= lastX ? lastY : lastY + (c - lastX) * slope;
-        const right = c === column ? y : lastY + (c + 1 - lastX) * slope;
+        const right = c === here ? y : lastY + (c + 1 - lastX) * slope;
         const high = left < right ? left : right;
         const low = left < right ? right : left;
         if (!((top[c] as number) <= high)) top[c] = high;
         if (!((bottom[c] as number) >= low)) bottom[c] = low;
       }
     }
-    lastX = x;
+    present = true;
+    lastX = x[i] as number;
     lastY = y;
-    lastAt = at;
-    lastColumn = column;
+    lastColumn = here;
   }
   return { top, bottom, first };
 }
@@ -145,16 +176,25 @@ export class Raster {
   line({ top, bottom, first }: Trace, { color, alpha, width, dash }: Pen): void {
     const ink = this.#ink(color);
     const period = dash.reduce((sum, length) => sum + length, 0);
-    for (let x = 0; x < this.#width; x += 1) {
-      const [high, low] = [top[x] ?? NaN, bottom[x] ?? NaN];
+    const words = this.#words;
+    const columns = this.#width;
+    const rows = this.#height;
+    for (let x = 0; x < columns; x += 1) {
+      const high = top[x] as number;
+      const low = bottom[x] as number;
       const rise = low - high;
-      // What is steep is drawn whole: no spike falls into the gap between two dashes.
+      if (rise >= 2 * width && alpha === 1) {
+        // What is steep takes whole pixels.
+        const end = Math.min(rows, Math.ceil(low)) * columns;
+        for (let pixel = Math.max(0, Math.floor(high)) * columns + x; pixel < end; pixel += columns)
+          words[pixel] = ink.word;
+        continue;
+      }
+      // Only what is level has dashes: no spike falls into a gap between two of them.
       if (Number.isNaN(rise) || (period > 0 && rise < width && !isOn(dash, (first + x) % period))) continue;
-      // What rises by little is as thick across itself as what is level, with soft edges; what is steep takes whole pixels.
-      if (rise < 2 * width) {
-        const half = (width / 2) * Math.sqrt(1 + Math.min(3, rise * rise));
-        this.#span(x, high - half, low + half, Math.min(rise, 2 * half), ink, alpha);
-      } else this.#span(x, Math.floor(high), Math.ceil(low), 0, ink, alpha);
+      // What rises by little is as thick across itself as what is level, with soft edges.
+      const half = (width / 2) * Math.sqrt(1 + Math.min(3, rise * rise));
+      this.#span(x, high - half, low + half, Math.min(rise, 2 * half), ink, alpha);
     }
   }
 
