@@ -34,6 +34,19 @@ impl Dice {
     }
 }
 
+/// The value below which this share of them lies (the nearest one there is); NaN where there is none. Sorts them.
+#[expect(
+    clippy::cast_precision_loss,
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "an index into some thousands"
+)]
+pub fn quantile(values: &mut [f64], share: f64) -> f64 {
+    values.sort_by(f64::total_cmp);
+    let at = (values.len().saturating_sub(1) as f64 * share).round() as usize;
+    values.get(at).copied().unwrap_or(f64::NAN)
+}
+
 /// The first port of `count` free ones in a row, looked for from a place that differs between processes.
 ///
 /// # Errors

@@ -1,6 +1,9 @@
 //! `cargo xtask bench NAME`: measurements, in a release build.
 
-use crate::shell::{self, cargo};
+use crate::{
+    panel,
+    shell::{self, cargo},
+};
 use anyhow::{Result, bail};
 use std::process::ExitCode;
 
@@ -30,6 +33,12 @@ const BENCHES: &[Bench] = &[
         about: "the dashboard's frame to 100 and 1,000 clients, beside a bare broadcaster and Node's ws",
         package: "flotilla-tests",
         target: ["--bin", "bench-dashboard"],
+    },
+    Bench {
+        name: "charts",
+        about: "redraws and ticks of the panel's charts in WebKitGTK or Chromium, beside bare uPlot and bare polylines",
+        package: "flotilla-tests",
+        target: ["--bin", "bench-charts"],
     },
     Bench {
         name: "chaos",
@@ -82,7 +91,15 @@ pub(crate) fn bench(name: &str, args: &[String]) -> Result<ExitCode> {
                 .join(", ")
         );
     };
-    if bench.package == "flotilla-tests" {
+    let mut command = cargo();
+    command
+        .args(["run", "--quiet", "--release", "--package", bench.package])
+        .args(bench.target)
+        .arg("--");
+    if bench.name == "charts" {
+        // It measures a page, and no engine.
+        command.arg("--page").arg(panel::measured()?);
+    } else if bench.package == "flotilla-tests" {
         // Built together, so that the engine, the fixture and the measurement are of one mould.
         shell::run(cargo().args(
             "build --release --package flotilla-cli --package flotilla-reference --package flotilla-tests --bins".split(' '),
@@ -95,11 +112,5 @@ pub(crate) fn bench(name: &str, args: &[String]) -> Result<ExitCode> {
         let mut command = shell::program(built(bench.target[1]));
         return shell::become_program(command.args(args).env("FLOTILLA_BIN", built("flotilla")));
     }
-    let mut command = cargo();
-    command
-        .args(["run", "--quiet", "--release", "--package", bench.package])
-        .args(bench.target)
-        .arg("--")
-        .args(args);
-    shell::become_program(&mut command)
+    shell::become_program(command.args(args))
 }

@@ -8,13 +8,14 @@ use anyhow::{Context as _, Result};
 use std::{
     fs,
     hash::{DefaultHasher, Hash as _, Hasher as _},
-    path::Path,
+    path::{Path, PathBuf},
     time::SystemTime,
 };
 
 /// What does not go into the panel, and what building it makes.
 const OUTSIDE: &[&str] = &[
     "node_modules",
+    "bench",
     "dist",
     "tests",
     "test-results",
@@ -60,6 +61,23 @@ pub(crate) fn build() -> Result<Said> {
         .and_then(|()| fs::write(&stamp, sources))
         .context("failed to remember the build")?;
     Ok("built")
+}
+
+/// The page that measures charts, built from today's sources; its folder.
+pub(crate) fn measured() -> Result<PathBuf> {
+    install()?;
+    let folder = target().join("bench-charts");
+    let build = [
+        "exec",
+        "--",
+        "vite",
+        "build",
+        "--config",
+        "bench/vite.config.ts",
+        "--outDir",
+    ];
+    shell::quietly(npm().args(build).arg(&folder))?;
+    Ok(folder)
 }
 
 /// A number over names and contents of everything that goes into the panel.

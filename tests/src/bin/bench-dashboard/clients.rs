@@ -1,6 +1,7 @@
 //! The process that holds the clients.
 
 use anyhow::{Context, Result, bail};
+use flotilla_tests::load::quantile;
 use futures_util::{SinkExt, StreamExt};
 use serde_json::json;
 use std::{
@@ -129,15 +130,6 @@ async fn run(wanted: &Wanted) -> Result<()> {
         })
     );
     Ok(())
-}
-
-fn quantile(values: &mut [f64], q: f64) -> f64 {
-    values.sort_by(f64::total_cmp);
-    let place = (values.len() as f64 * q) as usize;
-    values
-        .get(place.min(values.len().saturating_sub(1)))
-        .copied()
-        .unwrap_or(f64::NAN)
 }
 
 /// One that asks for a WebSocket and reads nothing, not even the answer.

@@ -6,6 +6,7 @@ use flotilla_tests::{
         echo, free_ports,
         mcp::{Session, request},
         process::memory,
+        quantile,
     },
     program,
 };
@@ -163,16 +164,4 @@ fn round(
         times.push(started.elapsed().as_secs_f64() * 1e6);
     }
     Ok((quantile(&mut times, 0.5), quantile(&mut times, 0.99)))
-}
-
-#[expect(
-    clippy::cast_precision_loss,
-    clippy::cast_possible_truncation,
-    clippy::cast_sign_loss,
-    reason = "an index into some thousands"
-)]
-fn quantile(values: &mut [f64], q: f64) -> f64 {
-    values.sort_by(f64::total_cmp);
-    let at = (values.len().saturating_sub(1) as f64 * q).round() as usize;
-    values.get(at).copied().unwrap_or(f64::NAN)
 }
