@@ -9,6 +9,8 @@ export interface Line {
   key: string;
   /** As the legend calls it. */
   label: string;
+  /** The same where there is little room. */
+  short?: string;
   /** Place in the palette, from 1; 0 is the muted tone of "others". */
   color: number;
   /** One value per time; null where there is none. */

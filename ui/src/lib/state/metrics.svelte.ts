@@ -236,6 +236,7 @@ export class Metrics {
     if (!matching.some((series) => series.high)) return { values };
     const [from, to] = this.#window(range);
     const [low, high] = [new Float32Array(to - from).fill(NaN), new Float32Array(to - from).fill(NaN)];
+    let known = false;
     for (let i = from; i < to; i += 1) {
       let only: Series | undefined;
       let members = 0;
@@ -247,8 +248,9 @@ export class Metrics {
       if (members !== 1) continue;
       low[i - from] = only?.low?.[i] ?? NaN;
       high[i - from] = only?.high?.[i] ?? NaN;
+      known ||= !Number.isNaN(high[i - from]);
     }
-    return { values, low: listed(low), high: listed(high) };
+    return known ? { values, low: listed(low), high: listed(high) } : { values };
   }
 
   /** The series that match, put together per point; `null` where none has a sample. */
