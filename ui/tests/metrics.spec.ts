@@ -39,7 +39,7 @@ test('a metric is picked, narrowed, written out and pinned; the board is kept, m
   const download = panel.waitForEvent('download');
   await main.getByRole('button', { name: 'CSV' }).click();
   const csv = readFileSync(await (await download).path(), 'utf8');
-  expect(csv.split('\r\n')[0]).toBe('time,"flotilla_rss_bytes"');
+  expect(csv.split('\r\n')[0]).toBe('time,"flotilla_rss_bytes","flotilla_rss_bytes, highest"');
   expect(csv).toMatch(/Z,\d{6,}/);
   const picture = panel.waitForEvent('download');
   await main.getByRole('button', { name: 'PNG' }).click();

@@ -56,11 +56,17 @@ export class Answer {
       if (typeof reach !== 'number' || !held()) {
         const { from, to } = steps(reach, step);
         try {
-          const answer = await this.transport.call('metrics.range', over(asked, from, to, step));
+          const read = (one: Asked) => this.transport.call('metrics.range', over(one, from, to, step));
+          // Of means of single series it is known how far they reached.
+          const bounds = asked.function === 'mean' && !asked.grouping ? (['min', 'max'] as const) : [];
+          const [answer, low, high] = await Promise.all([
+            read(asked),
+            ...bounds.map((bound) => read({ ...asked, function: bound })),
+          ]);
           if (ended) return;
           this.step = step;
           this.times = answer.times;
-          this.lines = linesOf(asked, answer);
+          this.lines = linesOf(asked, answer, low, high);
           this.failed = undefined;
           this.read = true;
         } catch (error) {
@@ -87,16 +93,26 @@ export function shadowsOf(answer: Answer, earlier: Answer): Line[] {
   return shadows(answer.lines, answer.times, earlier.times, step, of);
 }
 
-/** Lines named by the values of the labels in which they differ. */
-export function linesOf(asked: Asked, answer: RangeAnswer): Line[] {
+/** Lines named by the values of the labels in which they differ, with the lowest and the highest of each point where these were read. */
+export function linesOf(asked: Asked, answer: RangeAnswer, low?: RangeAnswer, high?: RangeAnswer): Line[] {
   const { times } = unitOf(asked);
   const different = differing(answer.lines);
-  return answer.lines.map((line, i) => ({
-    key: JSON.stringify(line.labels),
-    label: nameOf(line, different) || asked.metric,
-    color: (i % LINES_IN_VIEW) + 1,
-    values: times === 1 ? line.values : line.values.map((value) => (value === null ? null : value * times)),
-  }));
+  const shown = ({ values }: RangeLine) =>
+    times === 1 ? values : values.map((value) => (value === null ? null : value * times));
+  const keyOf = ({ labels }: RangeLine) => JSON.stringify(labels);
+  const byKey = (bound?: RangeAnswer) => new Map(bound?.lines.map((line) => [keyOf(line), shown(line)]));
+  const [lowest, highest] = [byKey(low), byKey(high)];
+  return answer.lines.map((line, i) => {
+    const key = keyOf(line);
+    const [least, most] = [lowest.get(key), highest.get(key)];
+    return {
+      key,
+      label: nameOf(line, different) || asked.metric,
+      color: (i % LINES_IN_VIEW) + 1,
+      values: shown(line),
+      ...(least && most ? { low: least, high: most } : {}),
+    };
+  });
 }
 
 /** Labels that are not alike in all lines. */

@@ -74,6 +74,13 @@ it('lines are named by the labels in which they differ', () => {
   expect(lines.map(({ label }) => label)).toEqual(['a', 'b · z']);
   expect(lines[0]?.values).toEqual([1_000, null]);
   expect(linesOf(first('x'), { times: [0], lines: answer.lines.slice(0, 1) })[0]?.label).toBe('x');
+  // Of the second line alone it is known how far its samples reached.
+  const bound = (by: number) => ({
+    ...answer,
+    lines: answer.lines.slice(1).map((line) => ({ ...line, values: line.values.map((value) => (value ?? 0) + by) })),
+  });
+  const [one, two] = linesOf(first('x_seconds'), answer, bound(-1), bound(1));
+  expect([one?.high, two?.low, two?.high]).toEqual([undefined, [1_000, 2_000], [3_000, 4_000]]);
 });
 
 it('what happened to a server is marked where lines are of it', () => {
