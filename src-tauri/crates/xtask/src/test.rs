@@ -145,8 +145,9 @@ const SUITES: &[Suite] = &[
 /// The shell's own tests and those of its window, on a bus and a display of their own: nothing of the machine's session is touched.
 fn desktop() -> Command {
     let mut command = words(program("dbus-run-session"), "-- xvfb-run --auto-servernum");
+    // When its last client goes, a display begins anew, unless it is told not to; who connects at that moment is cut off.
     command
-        .arg("--server-args=-screen 0 1440x900x24")
+        .arg("--server-args=-screen 0 1440x900x24 -noreset")
         .arg(cargo().get_program());
     command.args([
         "test",
