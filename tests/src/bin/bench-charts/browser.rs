@@ -28,7 +28,15 @@ impl Browser {
     /// WebKitGTK as the desktop's window has it, in the small browser that its driver brings, on a display of its own.
     pub(crate) async fn webkit(address: &str) -> Result<Self> {
         let mut display = Command::new("Xvfb")
-            .args(["-displayfd", "1", "-nolisten", "tcp", "-screen", "0"])
+            .args([
+                "-displayfd",
+                "1",
+                "-nolisten",
+                "tcp",
+                "-noreset",
+                "-screen",
+                "0",
+            ])
             .arg(format!("{WIDTH}x{HEIGHT}x24"))
             .stdout(Stdio::piped())
             .stderr(Stdio::null())
