@@ -9,7 +9,8 @@ use flotilla_contract::{
     metric::{Board, Pin},
 };
 use std::{
-    io,
+    fs::File,
+    io::{self, Read},
     path::{Path, PathBuf},
 };
 use tokio::sync::Mutex;
@@ -89,10 +90,13 @@ impl Boards {
 }
 
 fn read(file: &Path) -> io::Result<Board> {
-    let text = match std::fs::read(file) {
+    let opened = match File::open(file) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Board::default()),
-        text => text?,
+        opened => opened?,
     };
+    // What is longer was not written here; cut, it is no board.
+    let mut text = Vec::new();
+    opened.take(LARGEST as u64).read_to_end(&mut text)?;
     Ok(serde_json::from_slice(&text)?)
 }
 
@@ -110,8 +114,11 @@ fn check(charts: &[Pin]) -> Result<(), String> {
             ))
         };
         let letters = title.chars().count();
-        if title.trim().is_empty() || letters > LONGEST_TITLE {
-            let accepted = format!("1 to {LONGEST_TITLE}");
+        if title.trim().is_empty() {
+            return wrong("title", "blank", "what the chart is called");
+        }
+        if letters > LONGEST_TITLE {
+            let accepted = format!("at most {LONGEST_TITLE}");
             return wrong("title", &format!("of {letters} letters"), &accepted);
         }
         if asked.metric.is_empty() {
@@ -164,7 +171,7 @@ mod tests {
             (
                 of(1, &[pin("a", None), pin(" ", None)]),
                 ErrorCode::BadRequest,
-                "charts[1].title is of 1 letters",
+                "charts[1].title is blank (accepted: what the chart is called)",
             ),
             (
                 of(1, &[pin("a", Some(1.5))]),
